@@ -1,0 +1,169 @@
+/**
+ * What Felix said, in one form for every release of its contract. The felix link writes it, translators read it.
+ * Names are Calico's. Everything is plain data: no I/O, no methods.
+ */
+
+/** A rule's IP version: 0 matches both families. */
+export type IpVersion = 0 | 4 | 6;
+
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** ICMP match: `code` absent means every code of the type. */
+export interface IcmpMatch {
+  readonly type: number;
+  readonly code?: number;
+}
+
+/** One Calico rule. A list that is empty is no match at all on that field; ports in host order. */
+export interface Rule {
+  /** As sent: allow, deny, log, next-tier, pass; "" is allow (felix/rules/policy.go). Case-insensitive. */
+  readonly action: string;
+  readonly ipVersion: IpVersion;
+  /** IP protocol number, or a name; absent matches every protocol. */
+  readonly protocol?: number | string;
+  readonly notProtocol?: number | string;
+  readonly srcNets: readonly string[];
+  readonly notSrcNets: readonly string[];
+  readonly dstNets: readonly string[];
+  readonly notDstNets: readonly string[];
+  readonly srcPorts: readonly PortRange[];
+  readonly notSrcPorts: readonly PortRange[];
+  readonly dstPorts: readonly PortRange[];
+  readonly notDstPorts: readonly PortRange[];
+  readonly srcNamedPortIpSetIds: readonly string[];
+  readonly notSrcNamedPortIpSetIds: readonly string[];
+  readonly dstNamedPortIpSetIds: readonly string[];
+  readonly notDstNamedPortIpSetIds: readonly string[];
+  readonly icmp?: IcmpMatch;
+  readonly notIcmp?: IcmpMatch;
+  /** A packet must be in all of them. */
+  readonly srcIpSetIds: readonly string[];
+  readonly dstIpSetIds: readonly string[];
+  /** A packet must be in none of them. */
+  readonly notSrcIpSetIds: readonly string[];
+  readonly notDstIpSetIds: readonly string[];
+  /** A packet's (destination, protocol, port) must be in all of them. */
+  readonly dstIpPortSetIds: readonly string[];
+  /** True when the rule carries an HTTP match. Calico's Linux dataplanes do not look at it (docs/guarantees.md). */
+  readonly hasHttpMatch: boolean;
+  readonly ruleId: string;
+}
+
+/** Kinds whose name starts with `Staged` are never enforced. `Profile` is not a Felix kind: profiles have no kind. */
+export interface PolicyId {
+  readonly kind: string;
+  /** "" for kinds without a namespace. */
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface Policy {
+  readonly id: PolicyId;
+  readonly tier: string;
+  readonly inboundRules: readonly Rule[];
+  readonly outboundRules: readonly Rule[];
+  readonly untracked: boolean;
+  readonly preDnat: boolean;
+}
+
+export interface Profile {
+  readonly name: string;
+  readonly inboundRules: readonly Rule[];
+  readonly outboundRules: readonly Rule[];
+}
+
+/** NET members are CIDRs, IP members addresses, IP_AND_PORT members `IP,proto:port`; both families share a set. */
+export type IpSetType = 'IP' | 'NET' | 'IP_AND_PORT';
+
+export interface IpSet {
+  readonly id: string;
+  readonly type: IpSetType;
+  readonly members: ReadonlySet<string>;
+}
+
+export interface TierInfo {
+  readonly name: string;
+  readonly ingressPolicies: readonly PolicyId[];
+  readonly egressPolicies: readonly PolicyId[];
+  /** What happens at the tier's end; an empty string on the wire is Deny. */
+  readonly defaultAction: 'Deny' | 'Pass';
+}
+
+export interface WorkloadEndpointId {
+  readonly orchestratorId: string;
+  readonly workloadId: string;
+  readonly endpointId: string;
+}
+
+export interface WorkloadEndpoint {
+  readonly id: WorkloadEndpointId;
+  /** `active` is admin up; anything else drops all traffic (felix/rules/endpoints.go). */
+  readonly state: string;
+  /** Host-side interface name, for example cali1a1d93fb084. */
+  readonly name: string;
+  readonly mac: string;
+  readonly profileIds: readonly string[];
+  readonly ipv4Nets: readonly string[];
+  readonly ipv6Nets: readonly string[];
+  readonly tiers: readonly TierInfo[];
+  readonly allowSpoofedSourcePrefixes: readonly string[];
+}
+
+export interface HostEndpoint {
+  readonly id: string;
+  /** Interface name; `*` or "" for all interfaces. */
+  readonly name: string;
+  readonly profileIds: readonly string[];
+  readonly tiers: readonly TierInfo[];
+  readonly untrackedTiers: readonly TierInfo[];
+  readonly preDnatTiers: readonly TierInfo[];
+  readonly forwardTiers: readonly TierInfo[];
+  readonly expectedIpv4Addrs: readonly string[];
+  readonly expectedIpv6Addrs: readonly string[];
+}
+
+/** Addresses are CIDRs (`10.1.0.10/24`) or plain, "" when unknown. */
+export interface HostMetadata {
+  readonly hostname: string;
+  readonly ipv4Addr: string;
+  readonly ipv6Addr: string;
+}
+
+/**
+ * The node's desired state. One owner (the felix link's model builder) mutates the maps; readers treat them as read-only.
+ * Values are immutable: a change replaces the value, so identity (===) tells whether something changed.
+ */
+export interface FelixModel {
+  /** Raw configuration (string values as Felix sent them), merged over all ConfigUpdates. */
+  config: ReadonlyMap<string, string>;
+  /** Keyed by IP set id. */
+  readonly ipSets: ReadonlyMap<string, IpSet>;
+  /** Keyed by policyKey(id). */
+  readonly policies: ReadonlyMap<string, Policy>;
+  /** Keyed by profile name. */
+  readonly profiles: ReadonlyMap<string, Profile>;
+  /** Keyed by workloadKey(id). */
+  readonly workloads: ReadonlyMap<string, WorkloadEndpoint>;
+  /** Keyed by endpoint id. */
+  readonly hostEndpoints: ReadonlyMap<string, HostEndpoint>;
+  /** Keyed by hostname. */
+  readonly hosts: ReadonlyMap<string, HostMetadata>;
+  readonly inSync: boolean;
+}
+
+/** Key of a policy: the name alone is not unique (felix-contract). */
+export function policyKey(id: PolicyId): string {
+  return `${id.kind}/${id.namespace}/${id.name}`;
+}
+
+export function workloadKey(id: WorkloadEndpointId): string {
+  return `${id.orchestratorId}/${id.workloadId}/${id.endpointId}`;
+}
+
+/** Staged policies are delivered and never enforced (libcalico-go/lib/backend/model KindIsStaged). */
+export function isStaged(id: PolicyId): boolean {
+  return id.kind.startsWith('Staged');
+}

@@ -1,0 +1,69 @@
+/**
+ * What executes a pipeline inside the embedded switch. Engines work in the terms of the `.spec`: table and action names,
+ * raw field values. The server above translates P4Runtime ids to these through p4info.
+ */
+
+export interface SpecEntry {
+  /** One element per key field of the spec's table, in the spec's order. */
+  readonly keys: readonly SpecKey[];
+  /** P4Runtime sense: larger wins; 0 where the table has no ternary key. */
+  readonly priority: number;
+  readonly action: SpecAction;
+}
+
+/** exact: mask is all ones; lpm and ternary: mask given. */
+export interface SpecKey {
+  readonly value: bigint;
+  readonly mask: bigint;
+}
+
+export interface SpecAction {
+  readonly name: string;
+  /** In the order of the action's struct in the spec. */
+  readonly params: readonly bigint[];
+}
+
+/** One step of a packet's way, for `trace`. */
+export type TraceStep =
+  | {
+      readonly kind: 'table';
+      readonly table: string;
+      /** Key field values in the spec's order. */
+      readonly keys: readonly bigint[];
+      readonly hit: boolean;
+      readonly action: string;
+      readonly params: readonly bigint[];
+    }
+  | { readonly kind: 'learn'; readonly table: string; readonly keys: readonly bigint[]; readonly action: string }
+  | { readonly kind: 'counter'; readonly name: string; readonly index: number }
+  | { readonly kind: 'drop' }
+  | { readonly kind: 'tx'; readonly port: number };
+
+export interface PacketResult {
+  /** Frames that left, with their output ports; empty when the packet was dropped. */
+  readonly out: readonly { readonly port: number; readonly frame: Uint8Array }[];
+  readonly trace: readonly TraceStep[];
+}
+
+export type TableOp =
+  | { readonly kind: 'insert' | 'modify'; readonly table: string; readonly entry: SpecEntry }
+  | { readonly kind: 'delete'; readonly table: string; readonly keys: readonly SpecKey[]; readonly priority: number }
+  | { readonly kind: 'default'; readonly table: string; readonly action: SpecAction };
+
+export interface Engine {
+  /** Applies one operation; packets see it at once. Existence rules (ALREADY_EXISTS, …) are the server's. */
+  apply(op: TableOp): void;
+  entries(table: string): Iterable<SpecEntry>;
+  /** undefined when there is no such entry. */
+  find(table: string, keys: readonly SpecKey[], priority: number): SpecEntry | undefined;
+  entryCount(table: string): number;
+  defaultAction(table: string): SpecAction;
+  /** Restores the default action that the spec gives. */
+  resetDefaultAction(table: string): void;
+  /** Entries that packets made, with seconds left to live at the engine's clock. */
+  learned(table: string): Iterable<{ readonly keys: readonly bigint[]; readonly action: SpecAction; readonly expiresIn: number }>;
+  readRegister(name: string, index: number): bigint;
+  writeRegister(name: string, index: number, value: bigint): void;
+  /** Runs one packet to completion. `wantTrace` false leaves `trace` empty. */
+  process(port: number, frame: Uint8Array, wantTrace: boolean): PacketResult;
+}
