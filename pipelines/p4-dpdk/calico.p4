@@ -1,0 +1,793 @@
+// SPDX-License-Identifier: Apache-2.0
+// calico-p4's pipeline for P4-DPDK: docs/pipeline.md describes every table with example rows.
+//
+// Four traps of p4c's DPDK backend and of SWX rule how this is written:
+//  - copy propagation does not see what the actions of tables write. A field that actions write is never written in
+//    apply; defaults are set by miss actions.
+//  - metadata keeps the last packet's values. Every field is written on every path before it is read.
+//  - a chain of moves in one action (a = b; b = c;) is folded into the last one: no action reads what it has written
+//    or goes on to write what it has read.
+//  - headers that are not valid keep old bytes. They are read under isValid() only.
+
+#include <core.p4>
+#include <dpdk/pna.p4>
+#include "headers.p4"
+#include "parser.p4"
+
+const bit<8> SIDE_NONE = 0;
+const bit<8> SIDE_POD = 1;
+const bit<8> SIDE_UPLINK = 2;
+const bit<8> SIDE_HOST = 3;
+
+const bit<8> DIRECTION_INGRESS = 1;
+const bit<8> DIRECTION_EGRESS = 2;
+
+const bit<8> FRAGMENT_NONE = 0;
+const bit<8> FRAGMENT_FIRST = 1;
+const bit<8> FRAGMENT_LATER = 2;
+
+// Why a packet was dropped (below 16) or may pass; the index of the counter `reasons`.
+const bit<8> REASON_NONE = 0;
+const bit<8> REASON_UNSUPPORTED = 1;
+const bit<8> REASON_PORT = 2;
+const bit<8> REASON_SOURCE = 3;
+const bit<8> REASON_ROUTE = 4;
+const bit<8> REASON_INVALID = 5;
+const bit<8> REASON_FRAGMENT = 6;
+const bit<8> REASON_EGRESS = 7;
+const bit<8> REASON_INGRESS = 8;
+const bit<8> REASON_HOST = 9;
+const bit<8> PASSED_NEW = 16;
+const bit<8> PASSED_ESTABLISHED = 17;
+const bit<8> PASSED_RELATED = 18;
+const bit<8> PASSED_FRAGMENT = 19;
+const bit<8> PASSED_HOST = 20;
+
+// A node id from here on is a leaf, from NODE_ALLOW on an allowing one; the low bits are the outcome (docs/design.md).
+const bit<32> NODE_LEAF = 0x80000000;
+const bit<32> NODE_ALLOW = 0xc0000000;
+const bit<32> NODE_OUTCOME = 0x3fffffff;
+
+const bit<8> LEARN_NEVER = 0;
+const bit<8> LEARN_ALWAYS = 1;
+const bit<8> LEARN_ESTABLISHED = 2;
+
+// What a hit does to the entry's timer.
+const bit<8> TIMER_RESTART = 0;
+const bit<8> TIMER_SET = 1;
+const bit<8> TIMER_LEAVE = 2;
+
+// p4c fixes the eight lifetimes of a learner: 10, 30, 60, 120, 300, 43200, 120, 120 seconds.
+const ExpireTimeProfileId_t LIFETIME_10S = (ExpireTimeProfileId_t) 0;
+const ExpireTimeProfileId_t LIFETIME_30S = (ExpireTimeProfileId_t) 1;
+const ExpireTimeProfileId_t LIFETIME_120S = (ExpireTimeProfileId_t) 3;
+const ExpireTimeProfileId_t LIFETIME_300S = (ExpireTimeProfileId_t) 4;
+const ExpireTimeProfileId_t LIFETIME_12H = (ExpireTimeProfileId_t) 5;
+
+struct empty_t {}
+
+control PreControl(in headers_t h, inout metadata_t m, in pna_pre_input_metadata_t istd, inout pna_pre_output_metadata_t ostd) {
+    apply {}
+}
+
+control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_metadata_t istd, inout pna_main_output_metadata_t ostd) {
+    Counter<bit<64>, bit<32>>(65536, PNA_CounterType_t.PACKETS) outcomes;
+    Counter<bit<64>, bit<32>>(32, PNA_CounterType_t.PACKETS) reasons;
+
+    // ---- where the packet comes from -------------------------------------------------------------------------
+    action from_pod(bit<32> ep) {
+        m.source = SIDE_POD;
+        h.flow.src_ep = ep;
+    }
+    action from_uplink() {
+        m.source = SIDE_UPLINK;
+        h.flow.src_ep = 0;
+    }
+    action from_host() {
+        m.source = SIDE_HOST;
+        h.flow.src_ep = 0;
+    }
+    action from_unknown() {
+        m.source = SIDE_NONE;
+        h.flow.src_ep = 0;
+    }
+    table port_in {
+        key = { istd.input_port : exact @name("port"); }
+        actions = { from_pod; from_uplink; from_host; @defaultonly from_unknown; }
+        default_action = from_unknown;
+        size = 1024;
+    }
+
+    action source_ok() {}
+    action source_miss() {}
+    table pod_source {
+        key = { h.flow.src_ep : exact @name("ep"); h.flow.src_hi : exact @name("hi"); h.flow.src_lo : exact @name("lo"); }
+        actions = { source_ok; @defaultonly source_miss; }
+        default_action = source_miss;
+        size = 8192;
+    }
+    action source_prefix_ok() {}
+    action source_prefix_miss() {}
+    table pod_source_prefix {
+        key = { h.flow.src_ep : exact @name("ep"); h.flow.src_hi : ternary @name("hi"); h.flow.src_lo : ternary @name("lo"); }
+        actions = { source_prefix_ok; @defaultonly source_prefix_miss; }
+        default_action = source_prefix_miss;
+        size = 1024;
+    }
+    action own_address() {
+        m.own = 1;
+    }
+    action foreign_address() {
+        m.own = 0;
+    }
+    table host_address {
+        key = { h.flow.src_hi : exact @name("hi"); h.flow.src_lo : exact @name("lo"); }
+        actions = { own_address; @defaultonly foreign_address; }
+        default_action = foreign_address;
+        size = 256;
+    }
+
+    // ---- where it goes -----------------------------------------------------------------------------------------
+    action to_pod(PortId_t port, bit<32> ep) {
+        send_to_port(port);
+        m.target = SIDE_POD;
+        h.flow.dst_ep = ep;
+        m.host_from_pods = 0;
+        m.host_from_uplink = 0;
+    }
+    action to_host(PortId_t port, bit<8> from_pods, bit<8> from_uplink) {
+        send_to_port(port);
+        m.target = SIDE_HOST;
+        h.flow.dst_ep = 0;
+        m.host_from_pods = from_pods;
+        m.host_from_uplink = from_uplink;
+    }
+    action not_local() {
+        m.target = SIDE_NONE;
+        h.flow.dst_ep = 0;
+        m.host_from_pods = 0;
+        m.host_from_uplink = 0;
+    }
+    table local {
+        key = { h.flow.dst_hi : exact @name("hi"); h.flow.dst_lo : exact @name("lo"); }
+        actions = { to_pod; to_host; @defaultonly not_local; }
+        default_action = not_local;
+        size = 8192;
+    }
+    action to_uplink(PortId_t port) {
+        send_to_port(port);
+        m.target = SIDE_UPLINK;
+    }
+    action no_route() {
+        m.target = SIDE_NONE;
+    }
+    table default_route {
+        key = { m.source : exact @name("source"); }
+        actions = { to_uplink; @defaultonly no_route; }
+        default_action = no_route;
+        size = 16;
+    }
+
+    // ---- connections and fragments -----------------------------------------------------------------------------
+    // An entry says: a packet with these two ends, in this order, was let through. A packet is established if the
+    // entry of the opposite order exists: Calico's Linux dataplanes too call a connection established only when
+    // both directions have been seen. Endpoint ids are part of the key, so that a new pod does not inherit the
+    // connections of the one that had its address before.
+    action ct_hit() {
+        if (m.timer == TIMER_SET) {
+            set_entry_expire_time(m.lifetime);
+        } else if (m.timer == TIMER_RESTART) {
+            restart_expire_timer();
+        }
+    }
+    action ct_miss() {
+        if (m.learn == 1) {
+            add_entry(action_name = "ct_hit", action_params = (empty_t) {}, expire_time_profile_id = m.lifetime);
+        }
+    }
+    table ct {
+        key = {
+            h.connection.src_hi : exact @name("src_hi");
+            h.connection.src_lo : exact @name("src_lo");
+            h.connection.dst_hi : exact @name("dst_hi");
+            h.connection.dst_lo : exact @name("dst_lo");
+            h.connection.src_ep : exact @name("src_ep");
+            h.connection.dst_ep : exact @name("dst_ep");
+            h.connection.sport : exact @name("sport");
+            h.connection.dport : exact @name("dport");
+            h.connection.proto : exact @name("proto");
+        }
+        actions = { @tableonly ct_hit; @defaultonly ct_miss; }
+        const default_action = ct_miss;
+        add_on_miss = true;
+        idle_timeout_with_auto_delete = true;
+        size = 262144;
+    }
+
+    // A first fragment that was let through opens the way for the others of its packet (same ends, protocol, id).
+    action fragment_hit() {
+        restart_expire_timer();
+    }
+    action fragment_miss() {
+        if (m.fragment == FRAGMENT_FIRST) {
+            add_entry(action_name = "fragment_hit", action_params = (empty_t) {}, expire_time_profile_id = LIFETIME_30S);
+        }
+    }
+    table fragments {
+        key = {
+            h.flow.src_hi : exact @name("src_hi");
+            h.flow.src_lo : exact @name("src_lo");
+            h.flow.dst_hi : exact @name("dst_hi");
+            h.flow.dst_lo : exact @name("dst_lo");
+            h.flow.src_ep : exact @name("src_ep");
+            h.flow.dst_ep : exact @name("dst_ep");
+            h.flow.fragment_id : exact @name("id");
+            h.flow.proto : exact @name("proto");
+        }
+        actions = { @tableonly fragment_hit; @defaultonly fragment_miss; }
+        const default_action = fragment_miss;
+        add_on_miss = true;
+        idle_timeout_with_auto_delete = true;
+        size = 16384;
+    }
+
+    // ---- classes -----------------------------------------------------------------------------------------------
+    action set_class(bit<32> class) {
+        h.walk.class = class;
+    }
+    action class_miss() {
+        h.walk.class = 0;
+    }
+    table addr_class {
+        key = { h.walk.address_hi : exact @name("hi"); h.walk.address_lo : exact @name("lo"); }
+        actions = { set_class; @defaultonly class_miss; }
+        default_action = class_miss;
+        size = 262144;
+    }
+    action set_prefix_class(bit<32> class) {
+        h.walk.class = class;
+    }
+    action prefix_class_miss() {
+        h.walk.class = 0;
+    }
+    table addr_class_prefix {
+        key = { h.walk.address_hi : ternary @name("hi"); h.walk.address_lo : ternary @name("lo"); }
+        actions = { set_prefix_class; @defaultonly prefix_class_miss; }
+        default_action = prefix_class_miss;
+        size = 16384;
+    }
+    // Copies in an action, because copy propagation would take `h.walk.src_class = h.walk.class` in apply for good even after
+    // the second look-up has changed h.walk.class.
+    action keep_src_class() {
+        h.walk.src_class = h.walk.class;
+    }
+    table src_class_of {
+        actions = { @defaultonly keep_src_class; }
+        const default_action = keep_src_class;
+        size = 1;
+    }
+    action keep_dst_class() {
+        h.walk.dst_class = h.walk.class;
+    }
+    table dst_class_of {
+        actions = { @defaultonly keep_dst_class; }
+        const default_action = keep_dst_class;
+        size = 1;
+    }
+    action set_dport_class(bit<32> class) {
+        h.walk.dport_class = class;
+    }
+    action dport_class_miss() {
+        h.walk.dport_class = 0;
+    }
+    table dport_class {
+        key = { h.flow.proto : exact @name("proto"); h.flow.dport : lpm @name("port"); }
+        actions = { set_dport_class; @defaultonly dport_class_miss; }
+        default_action = dport_class_miss;
+        size = 16384;
+    }
+    action set_sport_class(bit<32> class) {
+        h.walk.sport_class = class;
+    }
+    action sport_class_miss() {
+        h.walk.sport_class = 0;
+    }
+    table sport_class {
+        key = { h.flow.proto : exact @name("proto"); h.flow.sport : lpm @name("port"); }
+        actions = { set_sport_class; @defaultonly sport_class_miss; }
+        default_action = sport_class_miss;
+        size = 16384;
+    }
+
+    // ---- decision diagrams -------------------------------------------------------------------------------------
+    // Each row names the next node and the chain of default children that follow it, because the miss action of the
+    // next table has no row to read them from.
+    action root(bit<32> node, bit<32> d1, bit<32> d2, bit<32> d3, bit<32> d4, bit<32> d5) {
+        h.walk.node = node;
+        h.walk.on_src = d1;
+        h.walk.on_dst = d2;
+        h.walk.on_proto = d3;
+        h.walk.on_dport = d4;
+        h.walk.on_sport = d5;
+    }
+    action no_root() {
+        h.walk.node = NODE_LEAF;
+    }
+    table endpoint_root {
+        key = { h.walk.ep : exact @name("ep"); h.walk.direction : exact @name("direction"); }
+        actions = { root; @defaultonly no_root; }
+        default_action = no_root;
+        size = 4096;
+    }
+    action src_next(bit<32> node, bit<32> d1, bit<32> d2, bit<32> d3, bit<32> d4) {
+        h.walk.node = node;
+        h.walk.on_dst = d1;
+        h.walk.on_proto = d2;
+        h.walk.on_dport = d3;
+        h.walk.on_sport = d4;
+    }
+    action src_default() {
+        h.walk.node = h.walk.on_src;
+    }
+    table step_src {
+        key = { h.walk.node : exact @name("node"); h.walk.src_class : exact @name("value"); }
+        actions = { src_next; @defaultonly src_default; }
+        default_action = src_default;
+        size = 262144;
+    }
+    action dst_next(bit<32> node, bit<32> d1, bit<32> d2, bit<32> d3) {
+        h.walk.node = node;
+        h.walk.on_proto = d1;
+        h.walk.on_dport = d2;
+        h.walk.on_sport = d3;
+    }
+    action dst_default() {
+        h.walk.node = h.walk.on_dst;
+    }
+    table step_dst {
+        key = { h.walk.node : exact @name("node"); h.walk.dst_class : exact @name("value"); }
+        actions = { dst_next; @defaultonly dst_default; }
+        default_action = dst_default;
+        size = 131072;
+    }
+    action proto_next(bit<32> node, bit<32> d1, bit<32> d2) {
+        h.walk.node = node;
+        h.walk.on_dport = d1;
+        h.walk.on_sport = d2;
+    }
+    action proto_default() {
+        h.walk.node = h.walk.on_proto;
+    }
+    table step_proto {
+        key = { h.walk.node : exact @name("node"); h.flow.proto : exact @name("value"); }
+        actions = { proto_next; @defaultonly proto_default; }
+        default_action = proto_default;
+        size = 65536;
+    }
+    action dport_next(bit<32> node, bit<32> d1) {
+        h.walk.node = node;
+        h.walk.on_sport = d1;
+    }
+    action dport_default() {
+        h.walk.node = h.walk.on_dport;
+    }
+    table step_dport {
+        key = { h.walk.node : exact @name("node"); h.walk.dport_class : exact @name("value"); }
+        actions = { dport_next; @defaultonly dport_default; }
+        default_action = dport_default;
+        size = 131072;
+    }
+    action sport_next(bit<32> node) {
+        h.walk.node = node;
+    }
+    action sport_default() {
+        h.walk.node = h.walk.on_sport;
+    }
+    table step_sport {
+        key = { h.walk.node : exact @name("node"); h.walk.sport_class : exact @name("value"); }
+        actions = { sport_next; @defaultonly sport_default; }
+        default_action = sport_default;
+        size = 65536;
+    }
+
+// One program from its root to a leaf. A leaf met early ends the walk: the levels left have nothing to decide.
+#define STEP(TABLE) if (h.walk.node < NODE_LEAF) { TABLE.apply(); }
+#define WALK(ENDPOINT, DIRECTION)                                       \
+    h.walk.ep = ENDPOINT;                                               \
+    h.walk.direction = DIRECTION;                                       \
+    endpoint_root.apply();                                              \
+    STEP(step_src)                                                      \
+    STEP(step_dst)                                                      \
+    STEP(step_proto)                                                    \
+    STEP(step_dport)                                                    \
+    STEP(step_sport)                                                    \
+    outcomes.count(h.walk.node & NODE_OUTCOME);
+
+#define KEY(SRC_HI, SRC_LO, DST_HI, DST_LO, SRC_EP, DST_EP, SPORT, DPORT) \
+    h.connection.src_hi = SRC_HI;                                                \
+    h.connection.src_lo = SRC_LO;                                                \
+    h.connection.dst_hi = DST_HI;                                                \
+    h.connection.dst_lo = DST_LO;                                                \
+    h.connection.src_ep = SRC_EP;                                                \
+    h.connection.dst_ep = DST_EP;                                                \
+    h.connection.sport = SPORT;                                                  \
+    h.connection.dport = DPORT;
+
+    apply {
+        m.reason = REASON_NONE;
+        m.passed = PASSED_NEW;
+        m.fragment = FRAGMENT_NONE;
+        h.flow.setValid();
+        h.connection.setValid();
+        h.walk.setValid();
+        h.flow.fragment_id = 0;
+
+        // ---- one form for both families ----
+        if (h.ipv4.isValid()) {
+            h.flow.src_hi = 0;
+            h.flow.src_lo = (bit<64>) h.ipv4.src;
+            h.flow.src_lo = h.flow.src_lo | 0x0000ffff00000000;
+            h.flow.dst_hi = 0;
+            h.flow.dst_lo = (bit<64>) h.ipv4.dst;
+            h.flow.dst_lo = h.flow.dst_lo | 0x0000ffff00000000;
+            h.flow.proto = h.ipv4.protocol;
+            m.l4_len = h.ipv4.total_len - 20;
+            h.flow.fragment_id = (bit<32>) h.ipv4.id;
+            // Options are refused, as Calico's eBPF dataplane does.
+            if (h.ipv4.version_ihl != 0x45) {
+                m.reason = REASON_UNSUPPORTED;
+            }
+            if (h.ipv4.total_len < 20) {
+                m.reason = REASON_UNSUPPORTED;
+            }
+            if (h.ipv4.flags_offset & 0x1fff != 0) {
+                m.fragment = FRAGMENT_LATER;
+            } else if (h.ipv4.flags_offset & 0x2000 != 0) {
+                m.fragment = FRAGMENT_FIRST;
+            }
+        } else if (h.ipv6.isValid()) {
+            h.flow.src_hi = h.ipv6.src_hi;
+            h.flow.src_lo = h.ipv6.src_lo;
+            h.flow.dst_hi = h.ipv6.dst_hi;
+            h.flow.dst_lo = h.ipv6.dst_lo;
+            h.flow.proto = h.ipv6.next_header;
+            m.l4_len = h.ipv6.payload_len;
+            if (h.ipv6.version_class_flow < 0x60000000 || h.ipv6.version_class_flow > 0x6fffffff) {
+                m.reason = REASON_UNSUPPORTED;
+            }
+            // The form of IPv4 addresses must not come in as IPv6.
+            if (h.flow.src_hi == 0 && h.flow.src_lo >= 0x0000ffff00000000 && h.flow.src_lo <= 0x0000ffffffffffff) {
+                m.reason = REASON_UNSUPPORTED;
+            }
+            if (h.flow.dst_hi == 0 && h.flow.dst_lo >= 0x0000ffff00000000 && h.flow.dst_lo <= 0x0000ffffffffffff) {
+                m.reason = REASON_UNSUPPORTED;
+            }
+            if (h.fragment.isValid()) {
+                h.flow.proto = h.fragment.next_header;
+                if (m.l4_len < 8) {
+                    m.reason = REASON_UNSUPPORTED;
+                }
+                m.l4_len = m.l4_len - 8;
+                h.flow.fragment_id = h.fragment.id;
+                if (h.fragment.offset_flags & 0xfff8 != 0) {
+                    m.fragment = FRAGMENT_LATER;
+                } else if (h.fragment.offset_flags & 1 != 0) {
+                    m.fragment = FRAGMENT_FIRST;
+                }
+            }
+            // Other extension headers: the transport behind them was not parsed, so no rule could see it.
+            if (h.flow.proto == 0 || h.flow.proto == 43 || h.flow.proto == 44 || h.flow.proto == 51 || h.flow.proto == 60 || h.flow.proto == 135 || h.flow.proto == 139 || h.flow.proto == 140) {
+                m.reason = REASON_UNSUPPORTED;
+            }
+        } else {
+            h.flow.src_hi = 0;
+            h.flow.src_lo = 0;
+            h.flow.dst_hi = 0;
+            h.flow.dst_lo = 0;
+            h.flow.proto = 0;
+            m.l4_len = 0;
+            m.reason = REASON_UNSUPPORTED;
+        }
+
+        // ---- transport: ports, and what the packet means for connection tracking ----
+        h.flow.sport = 0;
+        h.flow.dport = 0;
+        m.may_open = 1;
+        m.opens = 0;
+        m.learnable = LEARN_ALWAYS;
+        m.timer = TIMER_RESTART;
+        m.lifetime = LIFETIME_300S;
+        if (m.fragment == FRAGMENT_LATER) {
+            m.learnable = LEARN_NEVER;
+        } else if (h.tcp.isValid()) {
+            h.flow.sport = h.tcp.sport;
+            h.flow.dport = h.tcp.dport;
+            if (m.l4_len < 20) {
+                m.reason = REASON_UNSUPPORTED;
+            }
+            // The combinations that Linux' connection tracking knows (URG, ACK, RST, SYN, FIN); PSH, ECE, CWR are free.
+            bit<8> flags = h.tcp.flags & 0x37;
+            if (flags == 0x10 || flags == 0x30) {
+                m.lifetime = LIFETIME_12H;
+            } else if (flags == 0x02 || flags == 0x22) {
+                m.opens = 1;
+                m.timer = TIMER_SET;
+                m.lifetime = LIFETIME_120S;
+            } else if (flags == 0x12) {
+                m.may_open = 0;
+                m.timer = TIMER_SET;
+                m.lifetime = LIFETIME_12H;
+            } else if (flags == 0x11 || flags == 0x31) {
+                m.may_open = 0;
+                m.timer = TIMER_SET;
+                m.lifetime = LIFETIME_120S;
+            } else if (flags == 0x04 || flags == 0x14) {
+                m.may_open = 0;
+                m.timer = TIMER_SET;
+                m.lifetime = LIFETIME_10S;
+            } else {
+                if (m.reason == REASON_NONE) {
+                    m.reason = REASON_INVALID;
+                }
+            }
+        } else if (h.udp.isValid()) {
+            h.flow.sport = h.udp.sport;
+            h.flow.dport = h.udp.dport;
+            if (m.l4_len < 8) {
+                m.reason = REASON_UNSUPPORTED;
+            }
+            m.timer = TIMER_SET;
+            m.lifetime = LIFETIME_30S;
+        } else if (h.sctp.isValid()) {
+            h.flow.sport = h.sctp.sport;
+            h.flow.dport = h.sctp.dport;
+            if (m.l4_len < 16) {
+                m.reason = REASON_UNSUPPORTED;
+            }
+            m.may_open = 0;
+            m.lifetime = LIFETIME_30S;
+            if (h.sctp.chunk_type == 1) {
+                m.may_open = 1;
+                m.opens = 1;
+                m.timer = TIMER_SET;
+            } else if (h.sctp.chunk_type == 4) {
+                m.may_open = 1;
+            } else if (h.sctp.chunk_type == 10 || h.sctp.chunk_type == 11) {
+                m.timer = TIMER_SET;
+                m.lifetime = LIFETIME_12H;
+            } else if (h.sctp.chunk_type == 6 || h.sctp.chunk_type == 7 || h.sctp.chunk_type == 8 || h.sctp.chunk_type == 14) {
+                m.timer = TIMER_SET;
+                m.lifetime = LIFETIME_10S;
+            }
+        } else if (h.icmp.isValid()) {
+            if (m.l4_len < 8) {
+                m.reason = REASON_UNSUPPORTED;
+            }
+            h.flow.dport = (bit<16>) h.icmp.type;
+            h.flow.dport = h.flow.dport << 8;
+            h.flow.dport = h.flow.dport | (bit<16>) h.icmp.code;
+            m.timer = TIMER_SET;
+            m.lifetime = LIFETIME_30S;
+            m.learnable = LEARN_NEVER;
+        }
+
+        // ---- ports, source, destination ----
+        port_in.apply();
+        if (m.reason == REASON_NONE) {
+            if (m.source == SIDE_NONE) {
+                m.reason = REASON_PORT;
+            } else if (m.source == SIDE_POD) {
+                if (pod_source.apply().miss) {
+                    if (pod_source_prefix.apply().miss) {
+                        m.reason = REASON_SOURCE;
+                    }
+                }
+            }
+        }
+        if (m.reason == REASON_NONE) {
+            host_address.apply();
+            if (local.apply().miss) {
+                if (default_route.apply().miss) {
+                    m.reason = REASON_ROUTE;
+                }
+            }
+        }
+
+        // ---- between host and uplink: no policy here (host endpoints come later), not tracked ----
+        bit<8> judged = 0;
+        if (m.reason == REASON_NONE) {
+            if (m.source == SIDE_POD || m.target == SIDE_POD) {
+                judged = 1;
+            } else {
+                m.passed = PASSED_HOST;
+                if (m.target == SIDE_HOST && m.host_from_uplink == 0) {
+                    m.reason = REASON_HOST;
+                }
+            }
+        }
+
+        if (judged == 1 && m.fragment == FRAGMENT_LATER) {
+            m.passed = PASSED_FRAGMENT;
+            if (fragments.apply().miss) {
+                m.reason = REASON_FRAGMENT;
+            }
+            judged = 0;
+        }
+
+        if (judged == 1) {
+            // ---- established? Look for the entry of the opposite order. ----
+            m.established = 0;
+            m.learn = 0;
+            h.connection.proto = h.flow.proto;
+            bit<16> own_sport = h.flow.sport;
+            bit<16> own_dport = h.flow.dport;
+            bit<8> look = 1;
+            if (m.opens == 1) {
+                look = 0;
+            }
+            KEY(h.flow.dst_hi, h.flow.dst_lo, h.flow.src_hi, h.flow.src_lo, h.flow.dst_ep, h.flow.src_ep, h.flow.dport, h.flow.sport)
+            if (h.icmp.isValid()) {
+                // A query and its answer share the identifier; the type stands where the port of the peer would be.
+                own_sport = h.icmp.id;
+                own_dport = (bit<16>) h.icmp.type;
+                bit<16> opposite = 0xffff;
+                if (h.flow.proto == 1) {
+                    if (h.icmp.type == 8) { opposite = 0; m.learnable = LEARN_ALWAYS; }
+                    if (h.icmp.type == 0) { opposite = 8; m.learnable = LEARN_ESTABLISHED; }
+                    if (h.icmp.type == 13) { opposite = 14; m.learnable = LEARN_ALWAYS; }
+                    if (h.icmp.type == 14) { opposite = 13; m.learnable = LEARN_ESTABLISHED; }
+                    if (h.icmp.type == 15) { opposite = 16; m.learnable = LEARN_ALWAYS; }
+                    if (h.icmp.type == 16) { opposite = 15; m.learnable = LEARN_ESTABLISHED; }
+                    if (h.icmp.type == 17) { opposite = 18; m.learnable = LEARN_ALWAYS; }
+                    if (h.icmp.type == 18) { opposite = 17; m.learnable = LEARN_ESTABLISHED; }
+                } else {
+                    if (h.icmp.type == 128) { opposite = 129; m.learnable = LEARN_ALWAYS; }
+                    if (h.icmp.type == 129) { opposite = 128; m.learnable = LEARN_ESTABLISHED; }
+                }
+                if (opposite == 0xffff) {
+                    look = 0;
+                }
+                h.connection.sport = h.icmp.id;
+                h.connection.dport = opposite;
+                if (m.learnable == LEARN_NEVER) {
+                    // An error belongs to the connection of the packet that it quotes, if that packet came from
+                    // where the error goes to.
+                    m.passed = PASSED_RELATED;
+                    m.timer = TIMER_LEAVE;
+                    bit<32> quoted_dst_ep = 0;
+                    if (h.quoted_ipv4.isValid()) {
+                        h.connection.src_hi = 0;
+                        h.connection.src_lo = (bit<64>) h.quoted_ipv4.src;
+                        h.connection.src_lo = h.connection.src_lo | 0x0000ffff00000000;
+                        h.connection.dst_hi = 0;
+                        h.connection.dst_lo = (bit<64>) h.quoted_ipv4.dst;
+                        h.connection.dst_lo = h.connection.dst_lo | 0x0000ffff00000000;
+                        h.connection.proto = h.quoted_ipv4.protocol;
+                        look = 1;
+                    }
+                    if (h.quoted_ipv6.isValid()) {
+                        h.connection.src_hi = h.quoted_ipv6.src_hi;
+                        h.connection.src_lo = h.quoted_ipv6.src_lo;
+                        h.connection.dst_hi = h.quoted_ipv6.dst_hi;
+                        h.connection.dst_lo = h.quoted_ipv6.dst_lo;
+                        h.connection.proto = h.quoted_ipv6.next_header;
+                        look = 1;
+                    }
+                    if (look == 1) {
+                        if (h.connection.src_hi != h.flow.dst_hi || h.connection.src_lo != h.flow.dst_lo) {
+                            look = 0;
+                        }
+                        h.connection.src_ep = h.flow.dst_ep;
+                        h.connection.dst_ep = 0;
+                        if (h.connection.dst_hi == h.flow.src_hi && h.connection.dst_lo == h.flow.src_lo) {
+                            h.connection.dst_ep = h.flow.src_ep;
+                        }
+                        if (h.quoted_ports.isValid()) {
+                            h.connection.sport = h.quoted_ports.sport;
+                            h.connection.dport = h.quoted_ports.dport;
+                        } else if (h.quoted_icmp.isValid()) {
+                            h.connection.sport = h.quoted_icmp.id;
+                            h.connection.dport = (bit<16>) h.quoted_icmp.type;
+                        } else {
+                            h.connection.sport = 0;
+                            h.connection.dport = 0;
+                        }
+                    }
+                }
+            }
+            if (look == 1) {
+                if (ct.apply().hit) {
+                    m.established = 1;
+                }
+            }
+
+            if (m.established == 1) {
+                if (m.passed != PASSED_RELATED) {
+                    m.passed = PASSED_ESTABLISHED;
+                    if (h.udp.isValid()) {
+                        m.lifetime = LIFETIME_120S;
+                    }
+                }
+            } else {
+                m.passed = PASSED_NEW;
+                if (m.may_open == 0) {
+                    m.reason = REASON_INVALID;
+                } else {
+                    // ---- policy ----
+                    h.walk.address_hi = h.flow.src_hi;
+                    h.walk.address_lo = h.flow.src_lo;
+                    if (addr_class.apply().miss) {
+                        addr_class_prefix.apply();
+                    }
+                    src_class_of.apply();
+                    h.walk.address_hi = h.flow.dst_hi;
+                    h.walk.address_lo = h.flow.dst_lo;
+                    if (addr_class.apply().miss) {
+                        addr_class_prefix.apply();
+                    }
+                    dst_class_of.apply();
+                    dport_class.apply();
+                    sport_class.apply();
+
+                    if (m.source == SIDE_POD) {
+                        WALK(h.flow.src_ep, DIRECTION_EGRESS)
+                        if (h.walk.node < NODE_ALLOW) {
+                            m.reason = REASON_EGRESS;
+                        }
+                        if (m.reason == REASON_NONE && m.target == SIDE_HOST && m.host_from_pods == 0) {
+                            m.reason = REASON_HOST;
+                        }
+                    }
+                    // The node itself may always talk to its pods: Calico does not police that direction.
+                    if (m.reason == REASON_NONE && m.target == SIDE_POD) {
+                        if (m.source != SIDE_HOST || m.own == 0) {
+                            WALK(h.flow.dst_ep, DIRECTION_INGRESS)
+                            if (h.walk.node < NODE_ALLOW) {
+                                m.reason = REASON_INGRESS;
+                            }
+                        }
+                    }
+                }
+            }
+
+            // ---- learn ----
+            if (m.reason == REASON_NONE) {
+                if (m.learnable == LEARN_ALWAYS || (m.learnable == LEARN_ESTABLISHED && m.established == 1)) {
+                    m.learn = 1;
+                    h.connection.proto = h.flow.proto;
+                    KEY(h.flow.src_hi, h.flow.src_lo, h.flow.dst_hi, h.flow.dst_lo, h.flow.src_ep, h.flow.dst_ep, own_sport, own_dport)
+                    ct.apply();
+                }
+                if (m.fragment == FRAGMENT_FIRST) {
+                    fragments.apply();
+                }
+            }
+        }
+
+        if (m.reason == REASON_NONE) {
+            reasons.count((bit<32>) m.passed);
+        } else {
+            reasons.count((bit<32>) m.reason);
+            drop_packet();
+        }
+    }
+}
+
+control MainDeparser(packet_out pkt, in headers_t h, in metadata_t m, in pna_main_output_metadata_t ostd) {
+    apply {
+        pkt.emit(h.ethernet);
+        pkt.emit(h.ipv4);
+        pkt.emit(h.ipv6);
+        pkt.emit(h.fragment);
+        pkt.emit(h.tcp);
+        pkt.emit(h.udp);
+        pkt.emit(h.sctp);
+        pkt.emit(h.icmp);
+        pkt.emit(h.quoted_ipv4);
+        pkt.emit(h.quoted_ipv6);
+        pkt.emit(h.quoted_ports);
+        pkt.emit(h.quoted_icmp);
+    }
+}
+
+PNA_NIC(MainParser(), PreControl(), MainControl(), MainDeparser()) main;

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// Headers and metadata. Every field is a whole number of bytes (SWX), IPv6 addresses are two halves of 64 bits
+// (DPDK 22.11 refuses most 128-bit operations), and each struct stays under 256 bytes: SWX keeps operand offsets in
+// one byte and truncates silently, which would alias fields.
+
+header ethernet_t {
+    bit<48> dst;
+    bit<48> src;
+    bit<16> ether_type;
+}
+
+header ipv4_t {
+    bit<8>  version_ihl;
+    bit<8>  tos;
+    bit<16> total_len;
+    bit<16> id;
+    bit<16> flags_offset;
+    bit<8>  ttl;
+    bit<8>  protocol;
+    bit<16> checksum;
+    bit<32> src;
+    bit<32> dst;
+}
+
+header ipv6_t {
+    bit<32> version_class_flow;
+    bit<16> payload_len;
+    bit<8>  next_header;
+    bit<8>  hop_limit;
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
+}
+
+header ipv6_fragment_t {
+    bit<8>  next_header;
+    bit<8>  reserved;
+    bit<16> offset_flags;
+    bit<32> id;
+}
+
+header tcp_t {
+    bit<16> sport;
+    bit<16> dport;
+    bit<32> seq;
+    bit<32> ack;
+    bit<8>  data_offset;
+    bit<8>  flags;
+    bit<16> window;
+    bit<16> checksum;
+    bit<16> urgent;
+}
+
+// UDP and UDP-Lite.
+header udp_t {
+    bit<16> sport;
+    bit<16> dport;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+// The common header and the start of the first chunk.
+header sctp_t {
+    bit<16> sport;
+    bit<16> dport;
+    bit<32> tag;
+    bit<32> checksum;
+    bit<8>  chunk_type;
+    bit<8>  chunk_flags;
+    bit<16> chunk_length;
+}
+
+// ICMP and ICMPv6.
+header icmp_t {
+    bit<8>  type;
+    bit<8>  code;
+    bit<16> checksum;
+    bit<16> id;
+    bit<16> seq;
+}
+
+// The first eight bytes of the transport header of a packet that an ICMP error quotes.
+header quoted_ports_t {
+    bit<16> sport;
+    bit<16> dport;
+    bit<32> rest;
+}
+
+// ---- headers that are never on the wire: room for fields -------------------------------------------------------
+// SWX allows 255 bytes of metadata, p4c's own temporaries included; these three are made valid for every packet and
+// never emitted. Keys of a table stand next to each other in one of them, so that p4c need not copy them together.
+
+// The packet, both families in one form: IPv4 a.b.c.d is ::ffff:a.b.c.d.
+header flow_t {
+    bit<32> src_ep;          // endpoint id of the pod it came from; 0: not from a pod
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
+    bit<32> dst_ep;          // endpoint id of the pod it goes to; 0: not to a pod
+    bit<32> fragment_id;
+    bit<8>  proto;
+    bit<16> dport;           // 0 where the protocol has no ports; ICMP: type * 256 + code
+    bit<16> sport;           // 0 where the protocol has no ports
+}
+
+// Key of the connection table.
+header connection_t {
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
+    bit<32> src_ep;
+    bit<32> dst_ep;
+    bit<16> sport;           // ICMP queries: the identifier
+    bit<16> dport;           // ICMP queries: the type
+    bit<8>  proto;
+}
+
+// The walk through the classes and decision diagrams.
+header walk_t {
+    bit<64> address_hi;
+    bit<64> address_lo;
+    bit<32> class;
+    bit<32> src_class;
+    bit<32> dst_class;
+    bit<32> dport_class;
+    bit<32> sport_class;
+    bit<32> ep;
+    bit<8>  direction;       // DIRECTION_*
+    bit<32> node;
+    // The node to go on with when the table of that level misses.
+    bit<32> on_src;
+    bit<32> on_dst;
+    bit<32> on_proto;
+    bit<32> on_dport;
+    bit<32> on_sport;
+}
+
+struct headers_t {
+    ethernet_t      ethernet;
+    ipv4_t          ipv4;
+    ipv6_t          ipv6;
+    ipv6_fragment_t fragment;
+    tcp_t           tcp;
+    udp_t           udp;
+    sctp_t          sctp;
+    icmp_t          icmp;
+    ipv4_t          quoted_ipv4;
+    ipv6_t          quoted_ipv6;
+    quoted_ports_t  quoted_ports;
+    icmp_t          quoted_icmp;
+    flow_t          flow;
+    connection_t    connection;
+    walk_t          walk;
+}
+
+struct metadata_t {
+    bit<8>  fragment;        // FRAGMENT_*
+    bit<16> l4_len;          // bytes of the transport header and payload in this packet
+
+    // Where it comes from and goes to; written by the actions of port_in, local and default_route.
+    bit<8>  source;          // SIDE_*
+    bit<8>  target;          // SIDE_*
+    bit<8>  own;             // 1: from one of the node's own addresses
+    bit<8>  host_from_pods;
+    bit<8>  host_from_uplink;
+
+    // Connection tracking.
+    bit<8>  may_open;        // 1: may be the first packet of a tracked connection
+    bit<8>  opens;           // 1: asks for a new connection (SYN, INIT): never established
+    bit<8>  learnable;       // LEARN_*
+    bit<8>  established;
+    bit<8>  learn;
+    bit<8>  timer;           // TIMER_*
+    ExpireTimeProfileId_t lifetime;
+
+    bit<8>  reason;          // REASON_*: 0 as long as nothing speaks against the packet
+    bit<8>  passed;          // PASSED_*: why it may go
+}
