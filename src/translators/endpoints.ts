@@ -1,0 +1,206 @@
+/**
+ * Where packets come from and go to: the rows of port_in, pod_source, pod_source_prefix, host_address, local and
+ * default_route (docs/pipeline.md). Pure: ids and ports are given, rows come out.
+ */
+import type { FelixModel, WorkloadEndpoint } from '../model/model';
+import { workloadKey } from '../model/model';
+import { parseCidr, type Cidr } from './address';
+import { rowKey, type MatchValue, type Row } from './rows';
+
+/** Values of the field `source` of default_route and of the program's SIDE_* constants. */
+const SIDE = { pod: 1n, uplink: 2n, host: 3n } as const;
+
+/** P4 port numbers of the node's two fixed ports. */
+export interface NodePorts {
+  readonly uplink: number;
+  readonly host: number;
+}
+
+/** A workload endpoint that has a port and an id on the target. */
+export interface PlacedEndpoint {
+  readonly workload: WorkloadEndpoint;
+  /** Endpoint id: part of the connection keys and the key of endpoint_root. Never 0. */
+  readonly ep: number;
+  readonly port: number;
+}
+
+export interface EndpointRows {
+  readonly rows: readonly Row[];
+  /** What could not be done, for the log: always the closed way. */
+  readonly problems: readonly string[];
+}
+
+/**
+ * Workload endpoints that the node serves. Two endpoints with one interface name: the lower id wins and the other gets
+ * nothing, as Felix shadows it (felix/dataplane/linux/endpoint_mgr.go).
+ */
+export function activeWorkloads(model: FelixModel): WorkloadEndpoint[] {
+  const byInterface = new Map<string, WorkloadEndpoint>();
+  for (const key of [...model.workloads.keys()].sort()) {
+    const workload = model.workloads.get(key)!;
+    if (!byInterface.has(workload.name)) byInterface.set(workload.name, workload);
+  }
+  return [...byInterface.values()];
+}
+
+export function endpointRows(
+  model: FelixModel,
+  endpoints: readonly PlacedEndpoint[],
+  ports: NodePorts,
+): EndpointRows {
+  const rows: Row[] = [
+    {
+      table: 'port_in',
+      match: { port: exact(ports.uplink) },
+      action: 'from_uplink',
+      params: {},
+      note: 'uplink',
+    },
+    { table: 'port_in', match: { port: exact(ports.host) }, action: 'from_host', params: {}, note: 'host' },
+    {
+      table: 'default_route',
+      match: { source: exact(SIDE.pod) },
+      action: 'to_uplink',
+      params: { port: BigInt(ports.uplink) },
+      note: 'addresses that nobody knows, from pods',
+    },
+  ];
+  const problems: string[] = [];
+  const delivered = new Map<string, string>();
+
+  for (const { workload, ep, port } of endpoints) {
+    const name = workloadKey(workload.id);
+    const note = `${name} (${workload.name})`;
+    rows.push({
+      table: 'port_in',
+      match: { port: exact(port) },
+      action: 'from_pod',
+      params: { ep: BigInt(ep) },
+      note,
+    });
+    for (const net of workload.ipv4Nets.concat(workload.ipv6Nets)) {
+      const cidr = parseCidr(net);
+      if (cidr === undefined || !cidr.single) {
+        problems.push(`workload ${name}: "${net}" is no single address: the endpoint does not get it`);
+        continue;
+      }
+      rows.push({
+        table: 'pod_source',
+        match: { ep: exact(ep), ...address(cidr) },
+        action: 'source_ok',
+        params: {},
+        note,
+      });
+      const owner = delivered.get(cidr.text);
+      if (owner !== undefined) {
+        problems.push(`workload ${name}: address ${net} belongs to ${owner} too: it is delivered there`);
+        continue;
+      }
+      delivered.set(cidr.text, name);
+      rows.push({
+        table: 'local',
+        match: address(cidr),
+        action: 'to_pod',
+        params: { port: BigInt(port), ep: BigInt(ep) },
+        note,
+      });
+    }
+    if (spoofingAllowed(model)) {
+      for (const net of workload.allowSpoofedSourcePrefixes) {
+        const cidr = parseCidr(net);
+        if (cidr === undefined) {
+          problems.push(`workload ${name}: allowed source prefix "${net}" is no CIDR: ignored`);
+          continue;
+        }
+        rows.push(sourcePrefixRow(ep, cidr, note));
+      }
+    }
+  }
+
+  rows.push(...hostRows(model, ports, delivered, problems));
+  return { rows: dedupe(rows), problems };
+}
+
+/** Felix asks for this twice: the endpoint names prefixes, and the node's configuration allows it (default Disabled). */
+function spoofingAllowed(model: FelixModel): boolean {
+  return model.config.get('WorkloadSourceSpoofing')?.toLowerCase() === 'any';
+}
+
+/**
+ * The node's own addresses. Packets of pods to them obey DefaultEndpointToHostAction (default Drop). Policy of host
+ * endpoints is not enforced yet: as long as there is one, nothing passes between host and uplink (fail closed).
+ */
+function hostRows(
+  model: FelixModel,
+  ports: NodePorts,
+  delivered: ReadonlyMap<string, string>,
+  problems: string[],
+): Row[] {
+  const rows: Row[] = [];
+  const open = model.hostEndpoints.size === 0;
+  if (open) {
+    rows.push({
+      table: 'default_route',
+      match: { source: exact(SIDE.host) },
+      action: 'to_uplink',
+      params: { port: BigInt(ports.uplink) },
+      note: 'addresses that nobody knows, from the host',
+    });
+  }
+  const own = model.hosts.get(model.config.get('FelixHostname') ?? '');
+  if (own === undefined) return rows;
+  const action = model.config.get('DefaultEndpointToHostAction')?.toLowerCase();
+  const fromPods = action === 'accept' || action === 'return' ? 1n : 0n;
+  for (const text of [own.ipv4Addr, own.ipv6Addr]) {
+    if (text === '') continue;
+    const cidr = parseCidr(text.split('/')[0]!);
+    if (cidr === undefined) {
+      problems.push(`host ${own.hostname}: "${text}" is no address: ignored`);
+      continue;
+    }
+    const note = `host ${own.hostname}`;
+    rows.push({ table: 'host_address', match: address(cidr), action: 'own_address', params: {}, note });
+    if (delivered.has(cidr.text)) {
+      problems.push(
+        `host ${own.hostname}: address ${text} belongs to workload ${delivered.get(cidr.text)!} too`,
+      );
+      continue;
+    }
+    rows.push({
+      table: 'local',
+      match: address(cidr),
+      action: 'to_host',
+      params: { port: BigInt(ports.host), from_pods: fromPods, from_uplink: open ? 1n : 0n },
+      note,
+    });
+  }
+  return rows;
+}
+
+function sourcePrefixRow(ep: number, cidr: Cidr, note: string): Row {
+  return {
+    table: 'pod_source_prefix',
+    match: {
+      ep: exact(ep),
+      hi: { kind: 'ternary', value: cidr.hi, mask: cidr.maskHi },
+      lo: { kind: 'ternary', value: cidr.lo, mask: cidr.maskLo },
+    },
+    priority: cidr.prefixLen + 1,
+    action: 'source_prefix_ok',
+    params: {},
+    note,
+  };
+}
+
+function address(cidr: Cidr): { hi: MatchValue; lo: MatchValue } {
+  return { hi: exact(cidr.hi), lo: exact(cidr.lo) };
+}
+
+function exact(value: number | bigint): MatchValue {
+  return { kind: 'exact', value: BigInt(value) };
+}
+
+/** An endpoint may list an address twice; one row is enough. */
+function dedupe(rows: readonly Row[]): Row[] {
+  return [...new Map(rows.map((row) => [rowKey(row), row])).values()];
+}
