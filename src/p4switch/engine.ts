@@ -34,7 +34,12 @@ export type TraceStep =
       readonly action: string;
       readonly params: readonly bigint[];
     }
-  | { readonly kind: 'learn'; readonly table: string; readonly keys: readonly bigint[]; readonly action: string }
+  | {
+      readonly kind: 'learn';
+      readonly table: string;
+      readonly keys: readonly bigint[];
+      readonly action: string;
+    }
   | { readonly kind: 'counter'; readonly name: string; readonly index: number }
   | { readonly kind: 'drop' }
   | { readonly kind: 'tx'; readonly port: number };
@@ -47,8 +52,20 @@ export interface PacketResult {
 
 export type TableOp =
   | { readonly kind: 'insert' | 'modify'; readonly table: string; readonly entry: SpecEntry }
-  | { readonly kind: 'delete'; readonly table: string; readonly keys: readonly SpecKey[]; readonly priority: number }
-  | { readonly kind: 'default'; readonly table: string; readonly action: SpecAction };
+  | {
+      readonly kind: 'delete';
+      readonly table: string;
+      readonly keys: readonly SpecKey[];
+      readonly priority: number;
+    }
+  | { readonly kind: 'default'; readonly table: string; readonly action: SpecAction }
+  /** Replaces the members of a selector's group; an empty list removes the group. */
+  | {
+      readonly kind: 'group';
+      readonly selector: string;
+      readonly group: number;
+      readonly members: readonly { readonly id: number; readonly weight: number }[];
+    };
 
 export interface Engine {
   /** Applies one operation; packets see it at once. Existence rules (ALREADY_EXISTS, …) are the server's. */
@@ -61,7 +78,9 @@ export interface Engine {
   /** Restores the default action that the spec gives. */
   resetDefaultAction(table: string): void;
   /** Entries that packets made, with seconds left to live at the engine's clock. */
-  learned(table: string): Iterable<{ readonly keys: readonly bigint[]; readonly action: SpecAction; readonly expiresIn: number }>;
+  learned(
+    table: string,
+  ): Iterable<{ readonly keys: readonly bigint[]; readonly action: SpecAction; readonly expiresIn: number }>;
   readRegister(name: string, index: number): bigint;
   writeRegister(name: string, index: number, value: bigint): void;
   /** Runs one packet to completion. `wantTrace` false leaves `trace` empty. */

@@ -1,0 +1,347 @@
+import { CalicoP4Error } from '../../errors';
+import type { Engine, PacketResult, SpecAction, SpecEntry, SpecKey, TableOp } from '../engine';
+import type { DefaultAction, KeyField, Learner, Selector, Spec, Table } from '../spec/ast';
+import { checkSpecLimits } from '../spec/limits';
+import { specError } from '../spec/lines';
+import { crc32 } from './alu';
+import { checkAction, checkKeys, encodeArgs } from './checks';
+import { type Machine, compile } from './compile';
+import { type EntryStore, exactStore, maskedStore, prefixLength } from './entry-table';
+import { type KeyLayout, decode, gather, keyLayout } from './key';
+import { type LearnerStats, type LearnerTable, learnerTable } from './learner-table';
+import { isBigEndian, readBig } from './memory';
+import { loadPacket } from './packet';
+import { type SelectorGroups, nextPowerOfTwo, selectorGroups } from './selector-groups';
+import { type CompiledAction, END, type State, access, createState, placeOf } from './state';
+
+export interface InterpreterOptions {
+  /** Seconds; learned entries expire by it. */
+  readonly now: () => number;
+  /** Which output ports exist; a packet for another one is dropped. Default: ports 0 to 2^32 - 1. */
+  readonly isPort?: (port: number) => boolean;
+}
+
+/** The engine that runs a `.spec`, with what its learned tables counted. */
+export interface Interpreter extends Engine {
+  learnerStats(learner: string): Readonly<LearnerStats>;
+}
+
+/** Instructions that one packet may take, over all its passes, before it is dropped: a loop in a parser must not hang. */
+const STEPS_MAX = 100_000;
+
+/** The action of a miss, as packets want it. */
+interface Default {
+  spec: SpecAction;
+  run: CompiledAction;
+  data: Uint8Array;
+}
+
+interface TableState {
+  readonly table: Table;
+  readonly layout: KeyLayout;
+  readonly store: EntryStore<CompiledAction>;
+  readonly miss: Default;
+}
+
+interface LearnerState {
+  readonly learner: Learner;
+  readonly layout: KeyLayout;
+  readonly store: LearnerTable<CompiledAction>;
+  readonly miss: Default;
+}
+
+/**
+ * Builds an engine for a spec. It does what DPDK 22.11's SWX pipeline does on one thread, its traps included: metadata
+ * and header bytes stay from packet to packet, `extract` does not check lengths.
+ *
+ * @throws CalicoP4Error SPEC_INVALID when the spec breaks a limit of SWX (checkSpecLimits)
+ */
+export function createInterpreter(spec: Spec, options: InterpreterOptions): Interpreter {
+  const [violation] = checkSpecLimits(spec);
+  if (violation !== undefined) throw specError(violation.line, violation.problem);
+
+  const state = createState(spec);
+  const registers = new Map<string, BigUint64Array>();
+  for (const array of spec.regarrays.values())
+    registers.set(array.name, new BigUint64Array(nextPowerOfTwo(array.size)).fill(array.initial));
+  const actions = new Map<string, CompiledAction>();
+  const lookups = new Map<string, () => boolean>();
+  const isPort = options.isPort ?? ((port) => port < 2 ** 32);
+  const machine: Machine = { spec, state, registers, actions, lookups, isPort };
+  for (const action of spec.actions.values()) {
+    const args = action.args?.fields ?? [];
+    actions.set(action.name, {
+      name: action.name,
+      code: compile(machine, action.instructions),
+      argBytes: action.args?.bytes ?? 0,
+      args: args.map((f) => ({ offset: f.offset, bytes: f.bits / 8, bigEndian: isBigEndian(false, f.bits) })),
+    });
+  }
+
+  const defaultOf = (action: SpecAction): Default => {
+    const run = actions.get(action.name)!;
+    return { spec: action, run, data: encodeArgs(run, action.params) };
+  };
+  const layoutOf = (keys: readonly KeyField[]): KeyLayout =>
+    keyLayout(
+      keys.map((k) => k.field),
+      (field) => placeOf(state, field),
+    );
+  const tables = new Map<string, TableState>();
+  for (const table of spec.tables.values()) {
+    const layout = layoutOf(table.keys);
+    const lpm = table.keys.findIndex((k) => k.match === 'lpm');
+    const store = table.keys.every((k) => k.match === 'exact')
+      ? exactStore<CompiledAction>(layout)
+      : maskedStore<CompiledAction>(layout, (e) => (lpm < 0 ? e.priority : prefixLength(e.keys[lpm]!.mask)));
+    tables.set(table.name, { table, layout, store, miss: defaultOf(specDefault(table.defaultAction)) });
+  }
+  const learners = new Map<string, LearnerState>();
+  for (const learner of spec.learners.values()) {
+    const layout = layoutOf(learner.keys);
+    const store = learnerTable<CompiledAction>(layout, learner.size, learner.timeouts);
+    learners.set(learner.name, {
+      learner,
+      layout,
+      store,
+      miss: defaultOf(specDefault(learner.defaultAction)),
+    });
+  }
+  const selectors = new Map<string, SelectorGroups>();
+  for (const selector of spec.selectors.values())
+    selectors.set(selector.name, selectorGroups(selector.groupsMax, selector.membersPerGroupMax));
+
+  for (const [name, table] of tables) lookups.set(name, () => lookupTable(state, table));
+  for (const [name, learner] of learners) lookups.set(name, learnerLookup(state, learner, options.now));
+  for (const [name, groups] of selectors)
+    lookups.set(name, selectorLookup(state, spec.selectors.get(name)!, groups));
+  const code = compile(machine, spec.apply);
+
+  const slack = [...spec.headers.values()].reduce((sum, h) => sum + h.type.maxBytes, 0);
+  const tableNamed = (name: string): TableState => {
+    const table = tables.get(name);
+    if (table === undefined) throw writeError(`there is no table ${name}`);
+    return table;
+  };
+  const missOf = (name: string): { readonly table: Table | Learner; readonly miss: Default } => {
+    const learner = learners.get(name);
+    return learner === undefined ? tableNamed(name) : { table: learner.learner, miss: learner.miss };
+  };
+  const cellsOf = (name: string, index: number): BigUint64Array => {
+    const cells = registers.get(name);
+    if (cells === undefined) throw writeError(`there is no register array ${name}`);
+    if (!Number.isInteger(index) || index < 0 || index >= spec.regarrays.get(name)!.size)
+      throw writeError(`register array ${name} has no index ${index}`);
+    return cells;
+  };
+
+  return {
+    apply(op) {
+      applyOp(op, { spec, actions, tableNamed, missOf, selectors });
+    },
+    entries: (name) => tableNamed(name).store.entries(),
+    find(name, keys, priority) {
+      const { table, store } = tableNamed(name);
+      checkKeys(table, keys);
+      return store.find(keys, priority)?.spec;
+    },
+    entryCount: (name) => tableNamed(name).store.count,
+    defaultAction: (name) => missOf(name).miss.spec,
+    resetDefaultAction(name) {
+      const { table, miss } = missOf(name);
+      Object.assign(miss, defaultOf(specDefault(table.defaultAction)));
+    },
+    *learned(name) {
+      const learner = learners.get(name);
+      if (learner === undefined) throw writeError(`there is no learned table ${name}`);
+      const now = options.now();
+      for (const entry of learner.store.entries(now))
+        yield {
+          keys: decode(learner.layout, entry.key),
+          action: { name: entry.action, params: decodeArgs(entry.run, entry.data) },
+          expiresIn: entry.expires - now,
+        };
+    },
+    learnerStats(name) {
+      const learner = learners.get(name);
+      if (learner === undefined) throw writeError(`there is no learned table ${name}`);
+      return learner.store.stats;
+    },
+    readRegister: (name, index) => cellsOf(name, index)[index]!,
+    writeRegister(name, index, value) {
+      cellsOf(name, index)[index] = BigInt.asUintN(64, value);
+    },
+    process(port, frame, wantTrace): PacketResult {
+      state.inPort = port;
+      state.pass = 0;
+      state.trace = wantTrace ? [] : undefined;
+      state.out = [];
+      state.budget = STEPS_MAX;
+      let input = frame;
+      for (;;) {
+        loadPacket(state, input, slack);
+        run(state, code);
+        if (!state.recirculate) break;
+        input = state.packet;
+        state.pass++;
+      }
+      return { out: state.out, trace: state.trace ?? [] };
+    },
+  };
+}
+
+/** Runs a block; true when the packet ended in it. */
+function run(state: State, code: CompiledAction['code']): boolean {
+  let at = 0;
+  while (at >= 0) {
+    if (--state.budget < 0) {
+      state.recirculate = false;
+      state.trace?.push({ kind: 'drop' });
+      return true;
+    }
+    at = code[at]!();
+  }
+  return at === END;
+}
+
+function runAction(state: State, action: CompiledAction, data: Uint8Array): boolean {
+  state.action = action.name;
+  state.args.bytes = data;
+  return run(state, action.code);
+}
+
+function lookupTable(state: State, { table, layout, store, miss }: TableState): boolean {
+  gather(layout);
+  const entry = layout.bytes === 0 ? undefined : store.lookup();
+  state.hit = entry !== undefined;
+  state.entryId = entry?.id ?? 0;
+  const { run: action, data } = entry ?? miss;
+  traceLookup(state, table.name, layout, action, data);
+  return runAction(state, action, data);
+}
+
+function learnerLookup(state: State, learner: LearnerState, now: () => number): () => boolean {
+  const { layout, store, miss } = learner;
+  const { name } = learner.learner;
+  const keyNow = (): NonNullable<ReturnType<NonNullable<State['learnerKey']>>> => {
+    gather(layout);
+    return { name, bytes: layout.scratch, values: () => decode(layout, layout.scratch) };
+  };
+  return () => {
+    gather(layout);
+    const time = now();
+    const entry = store.lookup(time);
+    state.hit = entry !== undefined;
+    state.entryId = entry?.id ?? 0;
+    state.learner = store;
+    state.learnerKey = keyNow;
+    state.learnerTime = time;
+    const { run: action, data } = entry ?? miss;
+    traceLookup(state, name, layout, action, data);
+    return runAction(state, action, data);
+  };
+}
+
+/** Chooses a member by a hash of the selector's fields (ours, not DPDK's: which member wins is not the same). */
+function selectorLookup(state: State, selector: Selector, groups: SelectorGroups): () => boolean {
+  const layout = keyLayout(selector.fields, (field) => placeOf(state, field));
+  const groupId = access(state, selector.groupId);
+  const memberId = access(state, selector.memberId);
+  return () => {
+    gather(layout);
+    const group = groupId.low();
+    const member = groups.select(group, crc32(layout.scratch, 0, layout.bytes));
+    memberId.write(0, member);
+    state.trace?.push({
+      kind: 'table',
+      table: selector.name,
+      keys: [BigInt(group), ...decode(layout, layout.scratch)],
+      hit: groups.members(group).length > 0,
+      action: 'select',
+      params: [BigInt(member)],
+    });
+    return false;
+  };
+}
+
+function traceLookup(
+  state: State,
+  table: string,
+  layout: KeyLayout,
+  action: CompiledAction,
+  data: Uint8Array,
+): void {
+  state.trace?.push({
+    kind: 'table',
+    table,
+    keys: decode(layout, layout.scratch),
+    hit: state.hit,
+    action: action.name,
+    params: decodeArgs(action, data),
+  });
+}
+
+function decodeArgs(action: CompiledAction, data: Uint8Array): bigint[] {
+  return action.args.map((a) => readBig(data, a.offset, a.bytes, a.bigEndian));
+}
+
+function specDefault(action: DefaultAction): SpecAction {
+  return { name: action.name, params: action.params };
+}
+
+function writeError(problem: string): CalicoP4Error {
+  return new CalicoP4Error('TARGET_WRITE_FAILED', `embedded switch: ${problem}`);
+}
+
+interface Target {
+  readonly spec: Spec;
+  readonly actions: ReadonlyMap<string, CompiledAction>;
+  readonly tableNamed: (name: string) => TableState;
+  readonly missOf: (name: string) => { readonly table: Table | Learner; readonly miss: Default };
+  readonly selectors: ReadonlyMap<string, SelectorGroups>;
+}
+
+function applyOp(op: TableOp, target: Target): void {
+  switch (op.kind) {
+    case 'insert':
+    case 'modify': {
+      const { table, store } = target.tableNamed(op.table);
+      checkEntry(table, op.entry, target.spec);
+      const isNew = store.find(op.entry.keys, op.entry.priority) === undefined;
+      if (isNew && store.count >= table.size)
+        throw new CalicoP4Error('TARGET_TABLE_FULL', `table ${table.name} is full (${table.size} entries)`);
+      const action = target.actions.get(op.entry.action.name)!;
+      store.put(op.entry, action, encodeArgs(action, op.entry.action.params));
+      return;
+    }
+    case 'delete': {
+      const { table, store } = target.tableNamed(op.table);
+      checkKeys(table, op.keys);
+      store.remove(op.keys, op.priority);
+      return;
+    }
+    case 'default': {
+      const { table, miss } = target.missOf(op.table);
+      if (table.defaultAction.isConst) throw writeError(`the default action of ${table.name} is constant`);
+      checkAction(table, op.action, target.spec, 'asDefault');
+      const action = target.actions.get(op.action.name)!;
+      Object.assign(miss, { spec: op.action, run: action, data: encodeArgs(action, op.action.params) });
+      return;
+    }
+    case 'group': {
+      const groups = target.selectors.get(op.selector);
+      const limits = target.spec.selectors.get(op.selector);
+      if (groups === undefined || limits === undefined)
+        throw writeError(`there is no selector ${op.selector}`);
+      if (op.group >= limits.groupsMax || op.members.length > limits.membersPerGroupMax)
+        throw writeError(`selector ${op.selector} has no room for group ${op.group}`);
+      groups.set(op.group, op.members);
+    }
+  }
+}
+
+function checkEntry(table: Table, entry: SpecEntry, spec: Spec): void {
+  if (table.keys.length === 0) throw writeError(`table ${table.name} has no key and takes no entries`);
+  checkKeys(table, entry.keys satisfies readonly SpecKey[]);
+  checkAction(table, entry.action, spec, 'inEntries');
+}
