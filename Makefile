@@ -1,0 +1,51 @@
+# One command for each habit. Everything that is needed is installed on the way: npm packages, the Python client of one
+# test, and Debian's DPDK for another (as root; otherwise the command says what to install).
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+STAMPS := .stamps
+SOURCES := $(shell find src -name '*.ts')
+
+.PHONY: help run test build types lint format clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## replay recording 02-policy, show the picture, trace one allowed and one denied packet
+	@scripts/demo
+
+test: build types lint $(STAMPS)/test-tools ## every check and every test
+	npx prettier --check .
+	npx jest
+
+build: $(STAMPS)/build ## compile to dist/, for bin/calico-p4
+
+types: $(STAMPS)/generated ## type-check everything, tests included
+	npx tsc --noEmit -p tsconfig.json
+
+lint: $(STAMPS)/generated ## eslint
+	npx eslint .
+
+format: $(STAMPS)/npm ## prettier
+	npx prettier --write .
+
+clean: ## remove what was built
+	rm -rf dist $(STAMPS) .venv p4runtime-js-bindings/src p4runtime-js-bindings/dist
+
+$(STAMPS)/npm: package.json package-lock.json p4runtime-js-bindings/package.json
+	@command -v node >/dev/null || { echo "calico-p4 needs Node 20 or newer (Debian: apt-get install nodejs npm, or your own)" >&2; exit 1; }
+	npm ci --no-audit --no-fund
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/generated: $(STAMPS)/npm $(wildcard p4runtime-js-bindings/proto/*/*/*.proto p4runtime-js-bindings/proto/*/*/*/*.proto) scripts/generate-bindings
+	scripts/generate-bindings
+	@touch $@
+
+$(STAMPS)/build: $(STAMPS)/generated $(SOURCES) tsconfig.json tsconfig.build.json
+	npx tsc -p tsconfig.build.json
+	@touch $@
+
+$(STAMPS)/test-tools: scripts/stock-client-venv scripts/build-swx-check test/e2e/stock-client/requirements.txt test/e2e/dpdk/swx-check.c
+	scripts/stock-client-venv
+	scripts/build-swx-check
+	@mkdir -p $(STAMPS) && touch $@
