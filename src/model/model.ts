@@ -137,7 +137,7 @@ export interface HostMetadata {
  * Values are immutable: a change replaces the value, so identity (===) tells whether something changed.
  */
 export interface FelixModel {
-  /** Raw configuration (string values as Felix sent them), merged over all ConfigUpdates. */
+  /** Raw configuration (string values as Felix sent them); every ConfigUpdate carries all of it. */
   config: ReadonlyMap<string, string>;
   /** Keyed by IP set id. */
   readonly ipSets: ReadonlyMap<string, IpSet>;

@@ -1,0 +1,98 @@
+import type {
+  HostEndpoint,
+  PolicyId,
+  TierInfo,
+  WorkloadEndpoint,
+  WorkloadEndpointId,
+} from '../../model/model';
+import type { Form } from './forms';
+import { checkFields, InvalidMessage } from './invalid-message';
+import type {
+  WireHostEndpoint,
+  WireTierInfo,
+  WireWorkloadEndpoint,
+  WireWorkloadEndpointId,
+} from './wire-messages';
+
+/** A decoded WorkloadEndpoint in the model's terms. @throws InvalidMessage, PolicyNameError */
+export function readWorkload(
+  id: WorkloadEndpointId,
+  endpoint: WireWorkloadEndpoint,
+  form: Form,
+): WorkloadEndpoint {
+  checkFields(endpoint, 'the endpoint');
+  return {
+    id,
+    state: endpoint.state,
+    name: endpoint.name,
+    mac: endpoint.mac,
+    profileIds: endpoint.profileIds,
+    ipv4Nets: endpoint.ipv4Nets,
+    ipv6Nets: endpoint.ipv6Nets,
+    tiers: readTiers(endpoint.tiers, form),
+    allowSpoofedSourcePrefixes: endpoint.allowSpoofedSourcePrefixes,
+  };
+}
+
+/** A decoded HostEndpoint in the model's terms. @throws InvalidMessage, PolicyNameError */
+export function readHostEndpoint(id: string, endpoint: WireHostEndpoint, form: Form): HostEndpoint {
+  checkFields(endpoint, 'the host endpoint');
+  return {
+    id,
+    name: endpoint.name,
+    profileIds: endpoint.profileIds,
+    tiers: readTiers(endpoint.tiers, form),
+    untrackedTiers: readTiers(endpoint.untrackedTiers, form),
+    preDnatTiers: readTiers(endpoint.preDnatTiers, form),
+    forwardTiers: readTiers(endpoint.forwardTiers, form),
+    expectedIpv4Addrs: endpoint.expectedIpv4Addrs,
+    expectedIpv6Addrs: endpoint.expectedIpv6Addrs,
+  };
+}
+
+/** @throws InvalidMessage */
+export function readWorkloadId(id: unknown): WorkloadEndpointId {
+  if (id === null || typeof id !== 'object') {
+    throw new InvalidMessage('it has no id');
+  }
+  checkFields(id, 'the id');
+  const { orchestratorId, workloadId, endpointId } = id as WireWorkloadEndpointId;
+  if (workloadId === '') {
+    throw new InvalidMessage('its id is empty');
+  }
+  return { orchestratorId, workloadId, endpointId };
+}
+
+/** Unknown fields are refused: a tier is nothing but what decides verdicts. */
+function readTiers(tiers: readonly WireTierInfo[], form: Form): readonly TierInfo[] {
+  return tiers.map((tier) => {
+    const where = `tier ${JSON.stringify(tier.name)}`;
+    checkFields(tier, where, 'refuse');
+    const policies = (entries: readonly unknown[]): readonly PolicyId[] =>
+      entries.map((entry) => {
+        if (typeof entry === 'object' && entry !== null) {
+          checkFields(entry, `a policy id in ${where}`, 'refuse');
+        }
+        return form.policyOfTierEntry(entry).id;
+      });
+    return {
+      name: tier.name,
+      ingressPolicies: policies(tier.ingressPolicies),
+      egressPolicies: policies(tier.egressPolicies),
+      defaultAction: readDefaultAction(tier.defaultAction, where),
+    };
+  });
+}
+
+/** Absent is Deny (felix/rules/endpoints.go). */
+function readDefaultAction(action: string, where: string): TierInfo['defaultAction'] {
+  switch (action) {
+    case '':
+    case 'Deny':
+      return 'Deny';
+    case 'Pass':
+      return 'Pass';
+    default:
+      throw new InvalidMessage(`${where} has the unknown default action ${JSON.stringify(action)}`);
+  }
+}

@@ -1,0 +1,104 @@
+import { createReadStream, createWriteStream, fstatSync, lstatSync, unlinkSync } from 'node:fs';
+import { connect, createServer, Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import { CalicoP4Error } from '../../errors';
+
+/** The two directions of a link; the same socket twice for a unix socket. */
+export interface FelixStreams {
+  readonly input: Readable;
+  readonly output: Writable;
+}
+
+/** Where Felix puts its pipes for a driver that it starts. */
+export const FELIX_READ_FD = 3;
+export const FELIX_WRITE_FD = 4;
+
+/**
+ * Opens the descriptors that Felix gave the process. Pipes and sockets are polled; files (a recording, /dev/null) are read through
+ * the thread pool, which would block a thread for each pipe.
+ * @throws CalicoP4Error USAGE when a descriptor is not open.
+ */
+export function openFelixFds(readFd = FELIX_READ_FD, writeFd = FELIX_WRITE_FD): FelixStreams {
+  const readPolled = isPolled(readFd);
+  const writePolled = isPolled(writeFd);
+  return {
+    input: readPolled
+      ? new Socket({ fd: readFd, readable: true, writable: false })
+      : createReadStream('', { fd: readFd }),
+    output: writePolled
+      ? new Socket({ fd: writeFd, readable: false, writable: true })
+      : createWriteStream('', { fd: writeFd }),
+  };
+}
+
+function isPolled(fd: number): boolean {
+  try {
+    const stat = fstatSync(fd);
+    return stat.isFIFO() || stat.isSocket();
+  } catch (e) {
+    throw new CalicoP4Error(
+      'USAGE',
+      `file descriptor ${fd} is not open: Felix starts the driver with its messages on ${FELIX_READ_FD} and answers on ${FELIX_WRITE_FD}; ` +
+        'to start it by hand, give it both, or a unix socket',
+      { fd },
+      { cause: e },
+    );
+  }
+}
+
+/** Connects to a unix socket on which the other side speaks as Felix. @throws CalicoP4Error FELIX_LINK_CLOSED */
+export async function connectFelixSocket(path: string): Promise<FelixStreams> {
+  const socket = connect({ path });
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('error', (e) => {
+      reject(
+        new CalicoP4Error(
+          'FELIX_LINK_CLOSED',
+          `can not connect to Felix at ${path} (${e.message}): check the path, and that the other side is running`,
+          { path },
+          { cause: e },
+        ),
+      );
+    });
+  });
+  return { input: socket, output: socket };
+}
+
+/**
+ * Waits on a unix socket for the small program that Felix starts in the driver's place and that joins its pipes to it. Takes one
+ * connection and stops listening: a Felix has one driver. A socket file that is
+ * there is replaced: a dead driver left it, and a probe whether somebody listens would be taken for Felix.
+ * @throws CalicoP4Error FELIX_LINK_CLOSED when it can not listen, or `signal` aborts the wait.
+ */
+export async function acceptFelixSocket(path: string, signal?: AbortSignal): Promise<FelixStreams> {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) {
+    unlinkSync(path);
+  }
+  const server = createServer();
+  try {
+    const socket = await new Promise<Socket>((resolve, reject) => {
+      const fail = (why: string, cause?: unknown): void => {
+        reject(
+          new CalicoP4Error(
+            'FELIX_LINK_CLOSED',
+            `can not wait for Felix at ${path} (${why}): check the path and that no other driver runs`,
+            { path },
+            { cause },
+          ),
+        );
+      };
+      server.once('connection', resolve);
+      server.once('error', (e) => {
+        fail(e.message, e);
+      });
+      signal?.addEventListener('abort', () => {
+        fail('stopped');
+      });
+      server.listen(path);
+    });
+    return { input: socket, output: socket };
+  } finally {
+    server.close();
+  }
+}

@@ -1,0 +1,9 @@
+import type { Form } from './form';
+import { v330 } from './v3-30';
+import { v332 } from './v3-32';
+import { v333 } from './v3-33';
+
+export type { Form } from './form';
+
+/** Every form that is understood, oldest first. */
+export const FORMS: readonly Form[] = [v330, v332, v333];
