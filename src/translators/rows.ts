@@ -22,10 +22,13 @@ export interface Row {
   readonly note?: string;
 }
 
-/** Canonical identity of a row: table, match fields in name order, priority. Same key = same table entry. */
+/**
+ * Canonical identity of a row: table, match fields in name order, priority. Same key = same table entry: a ternary field
+ * that asks for no bit is the same as one that is left out.
+ */
 export function rowKey(row: Pick<Row, 'table' | 'match' | 'priority'>): string {
   const fields = Object.keys(row.match).sort();
-  const parts = fields.map((f) => {
+  const parts = fields.flatMap((f) => {
     const m = row.match[f]!;
     switch (m.kind) {
       case 'exact':
@@ -33,7 +36,7 @@ export function rowKey(row: Pick<Row, 'table' | 'match' | 'priority'>): string {
       case 'lpm':
         return `${f}=${m.value.toString(16)}/${m.prefixLen}`;
       case 'ternary':
-        return `${f}=${m.value.toString(16)}&${m.mask.toString(16)}`;
+        return m.mask === 0n ? [] : `${f}=${m.value.toString(16)}&${m.mask.toString(16)}`;
     }
   });
   return `${row.table}|${parts.join(',')}|${row.priority ?? 0}`;

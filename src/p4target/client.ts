@@ -1,0 +1,370 @@
+import { Metadata, status, type CallOptions, type ServiceError } from '@grpc/grpc-js';
+import {
+  GetForwardingPipelineConfigRequest_ResponseType as ResponseType,
+  P4RuntimeClient,
+  SetForwardingPipelineConfigRequest_Action as SetAction,
+  Update_Type,
+  WriteRequest_Atomicity,
+  type Entity,
+  type GetForwardingPipelineConfigResponse,
+  type ReadResponse,
+  type TableEntry,
+  type Uint128,
+  type Update,
+} from 'p4runtime-js-bindings';
+import { CalicoP4Error } from '../errors';
+import { logger } from '../log';
+import { becomePrimary, type Arbitration } from './arbitration';
+import { isCode, isServiceError, isUnavailable, targetError, updateOutcomes } from './grpc-errors';
+import { pipelineCookie, type PipelineConfig } from './pipeline-config';
+import { DEFAULT_RETRY, retried, type RetryPolicy } from './retry';
+import type { UpdateOutcome } from './row-target';
+import { channelCredentials, type TargetSecurity } from './target-address';
+
+const log = logger('p4runtime');
+
+export interface ClientOptions {
+  /** `host:port`, `[v6]:port` or `unix:/path`. */
+  readonly address: string;
+  readonly security: TargetSecurity;
+  /** 1 is the first; infrap4d refuses 0. */
+  readonly deviceId: bigint;
+  readonly electionId: Uint128;
+  /** Updates in one Write. */
+  readonly maxBatch: number;
+  /** Milliseconds. */
+  readonly timeouts: { readonly connect: number; readonly call: number; readonly pipeline: number };
+  readonly retry: RetryPolicy;
+  /** See ArbitrationOptions.onLost. */
+  readonly onLost: (error: CalicoP4Error) => void;
+}
+
+/** Everything but the address has a default that fits a server on the same machine. */
+export function clientOptions(given: Partial<ClientOptions> & Pick<ClientOptions, 'address'>): ClientOptions {
+  return {
+    security: { kind: 'insecure' },
+    deviceId: 1n,
+    electionId: { high: 0n, low: 1n },
+    maxBatch: 500,
+    timeouts: { connect: 10_000, call: 30_000, pipeline: 120_000 },
+    retry: DEFAULT_RETRY,
+    onLost: () => undefined,
+    ...given,
+  };
+}
+
+/**
+ * A P4Runtime session. Writes are one at a time, in batches; each ends with what became of each update. When we are not
+ * primary any more, every write throws, without asking the server.
+ */
+export class P4Client {
+  readonly #options: ClientOptions;
+  readonly #rpc: P4RuntimeClient;
+  #arbitration: Arbitration | undefined;
+  /** The last Write; the next one waits for it. */
+  #writing: Promise<unknown> = Promise.resolve();
+
+  private constructor(options: ClientOptions) {
+    this.#options = options;
+    const { security } = options;
+    const serverName = security.kind === 'tls' ? security.serverName : undefined;
+    this.#rpc = new P4RuntimeClient(options.address, channelCredentials(security), {
+      // A Read of a large table comes in few, large messages.
+      'grpc.max_receive_message_length': -1,
+      'grpc.max_send_message_length': -1,
+      ...(serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName }),
+    });
+  }
+
+  /** A session that only reads: no arbitration, no writes. @throws CalicoP4Error TARGET_UNREACHABLE, CONFIG_INVALID */
+  static async connectToRead(options: ClientOptions): Promise<P4Client> {
+    const client = new P4Client(options);
+    try {
+      await client.#ready();
+      return client;
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Connects and becomes primary.
+   *
+   * @throws CalicoP4Error TARGET_UNREACHABLE, TARGET_NOT_PRIMARY, CONFIG_INVALID
+   */
+  static async connect(options: ClientOptions): Promise<P4Client> {
+    const client = await P4Client.connectToRead(options);
+    const { deviceId, electionId, onLost, timeouts } = options;
+    const arbitrate = (): Promise<Arbitration> =>
+      becomePrimary(client.#rpc.streamChannel(), {
+        target: client.target,
+        deviceId,
+        electionId,
+        timeout: timeouts.connect,
+        onLost,
+      });
+    try {
+      client.#arbitration = await arbitrate();
+      return client;
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  }
+
+  /** For messages: the address. */
+  get target(): string {
+    return `P4Runtime target ${this.#options.address}`;
+  }
+
+  close(): void {
+    this.#arbitration?.close();
+    this.#rpc.close();
+  }
+
+  /**
+   * Has the target run this pipeline. Setting it empties all tables, so it is left alone when it runs there already.
+   *
+   * @returns true when the pipeline was set, false when it ran already
+   * @throws CalicoP4Error PIPELINE_MISMATCH when the target refuses it, TARGET_UNREACHABLE, TARGET_NOT_PRIMARY
+   */
+  async ensurePipeline(config: PipelineConfig): Promise<boolean> {
+    const cookie = pipelineCookie(config);
+    if ((await this.pipelineCookie()) === cookie) return false;
+    this.#requirePrimary();
+    const { deviceId, electionId, timeouts } = this.#options;
+    const request = {
+      deviceId,
+      roleId: 0n,
+      role: '',
+      electionId,
+      action: SetAction.VERIFY_AND_COMMIT,
+      config: { p4info: config.p4info, p4DeviceConfig: Buffer.from(config.deviceConfig), cookie: { cookie } },
+    };
+    try {
+      await this.#call(timeouts.pipeline, (md, opts, done) =>
+        this.#rpc.setForwardingPipelineConfig(request, md, opts, done),
+      );
+    } catch (error) {
+      if (isServiceError(error) && error.code === status.INVALID_ARGUMENT) {
+        throw new CalicoP4Error(
+          'PIPELINE_MISMATCH',
+          `${this.target} refuses the pipeline: ${error.details}; is it the right kind of target for it?`,
+          {},
+          { cause: error },
+        );
+      }
+      throw targetError(this.target, 'set the pipeline', error);
+    }
+    log.info('pipeline set', { target: this.#options.address, cookie: cookie.toString(16) });
+    return true;
+  }
+
+  /** The cookie of the pipeline that the target runs; undefined when it has none, or does not say. */
+  async pipelineCookie(): Promise<bigint | undefined> {
+    const request = { deviceId: this.#options.deviceId, responseType: ResponseType.COOKIE_ONLY };
+    const none: readonly number[] = [status.FAILED_PRECONDITION, status.NOT_FOUND, status.UNIMPLEMENTED];
+    try {
+      const response = await this.#call<GetForwardingPipelineConfigResponse>(
+        this.#options.timeouts.call,
+        (md, opts, done) => this.#rpc.getForwardingPipelineConfig(request, md, opts, done),
+      );
+      return response.config?.cookie?.cookie;
+    } catch (error) {
+      if (isServiceError(error) && none.includes(error.code)) return undefined;
+      throw targetError(this.target, 'ask for the pipeline', error);
+    }
+  }
+
+  /**
+   * Writes updates that are independent of each other.
+   *
+   * @returns one outcome per update, in order
+   * @throws CalicoP4Error TARGET_NOT_PRIMARY, TARGET_UNREACHABLE, TARGET_WRITE_FAILED: what became of the updates is
+   * not known
+   */
+  write(updates: readonly Update[]): Promise<UpdateOutcome[]> {
+    const result = this.#writing.then(() => this.#writeAll(updates));
+    this.#writing = result.catch(() => undefined);
+    return result;
+  }
+
+  async #writeAll(updates: readonly Update[]): Promise<UpdateOutcome[]> {
+    const outcomes: UpdateOutcome[] = [];
+    for (let at = 0; at < updates.length; at += this.#options.maxBatch) {
+      outcomes.push(...(await this.#writeBatch(updates.slice(at, at + this.#options.maxBatch))));
+    }
+    return outcomes;
+  }
+
+  /** Some servers stop at the first failure and answer ABORTED for the rest: those are sent again, without it. */
+  async #writeBatch(batch: readonly Update[]): Promise<UpdateOutcome[]> {
+    const outcomes = new Array<UpdateOutcome>(batch.length);
+    let open = [...batch.keys()];
+    while (open.length > 0) {
+      const got = await this.#writeOnce(open.map((i) => batch[i]!));
+      for (const [n, i] of open.entries()) outcomes[i] = got[n]!;
+      const aborted = open.filter((_, n) => isAborted(got[n]!));
+      // Every round must settle one at least, or the server aborts everything.
+      if (aborted.length === open.length) break;
+      open = aborted;
+    }
+    return outcomes;
+  }
+
+  async #writeOnce(updates: readonly Update[]): Promise<UpdateOutcome[]> {
+    const { deviceId, electionId, timeouts, retry } = this.#options;
+    const request = {
+      deviceId,
+      roleId: 0n,
+      role: '',
+      electionId,
+      updates: [...updates],
+      atomicity: WriteRequest_Atomicity.CONTINUE_ON_ERROR,
+    };
+    try {
+      // Trying again is safe: an insert that was done already answers ALREADY_EXISTS, a delete NOT_FOUND.
+      await retried(retry, isUnavailable, () => {
+        this.#requirePrimary();
+        return this.#call(timeouts.call, (md, opts, done) => this.#rpc.write(request, md, opts, done));
+      });
+      return updates.map(() => ({ ok: true }));
+    } catch (error) {
+      const outcomes = isServiceError(error) ? await this.#outcomes(error, updates) : undefined;
+      if (outcomes) return outcomes;
+      throw targetError(this.target, `write ${updates.length} updates`, error);
+    }
+  }
+
+  /** Per-update outcomes of a failed Write. Where the server does not say, one update a Write tells. */
+  async #outcomes(error: ServiceError, updates: readonly Update[]): Promise<UpdateOutcome[] | undefined> {
+    const told = updateOutcomes(error, updates.length);
+    if (told) return told;
+    if (WHOLE_REQUEST.includes(error.code)) return undefined;
+    if (updates.length === 1) return [{ ok: false, code: error.code, message: error.details }];
+    const outcomes: UpdateOutcome[] = [];
+    for (const update of updates) outcomes.push(...(await this.#writeOnce([update])));
+    return outcomes;
+  }
+
+  /** All entries of a table. @throws CalicoP4Error TARGET_UNREACHABLE, TARGET_WRITE_FAILED */
+  async readEntries(pattern: TableEntry, tableName: string): Promise<TableEntry[]> {
+    const entries: TableEntry[] = [];
+    await this.#read(
+      { entity: { $case: 'tableEntry', value: pattern } },
+      `read table ${tableName}`,
+      (entity) => {
+        if (entity.entity?.$case === 'tableEntry' && !entity.entity.value.isDefaultAction) {
+          entries.push(entity.entity.value);
+        }
+      },
+    );
+    return entries;
+  }
+
+  /** Packets counted, by index; indices at 0 are left out. Errors as readEntries. */
+  async readCounter(counterId: number, name: string): Promise<Map<number, bigint>> {
+    const counts = new Map<number, bigint>();
+    const entity: Entity = {
+      entity: { $case: 'counterEntry', value: { counterId, index: undefined, data: undefined } },
+    };
+    await this.#read(entity, `read counter ${name}`, (got) => {
+      if (got.entity?.$case !== 'counterEntry') return;
+      const { index, data } = got.entity.value;
+      if (data && data.packetCount !== 0n) counts.set(Number(index?.index ?? 0n), data.packetCount);
+    });
+    return counts;
+  }
+
+  async #read(entity: Entity, doing: string, each: (entity: Entity) => void): Promise<void> {
+    const { deviceId, timeouts, retry } = this.#options;
+    const readOnce = (): Promise<Entity[]> =>
+      new Promise((resolve, reject) => {
+        const got: Entity[] = [];
+        const call = this.#rpc.read(
+          { deviceId, role: '', entities: [entity] },
+          { deadline: Date.now() + timeouts.call },
+        );
+        call.on('data', (response: ReadResponse) => {
+          for (const e of response.entities) got.push(e);
+        });
+        call.on('error', reject);
+        call.on('end', () => {
+          resolve(got);
+        });
+      });
+    try {
+      for (const got of await retried(retry, isUnavailable, readOnce)) each(got);
+    } catch (error) {
+      throw targetError(this.target, doing, error);
+    }
+  }
+
+  #ready(): Promise<void> {
+    const { timeouts } = this.#options;
+    return new Promise((resolve, reject) => {
+      this.#rpc.waitForReady(Date.now() + timeouts.connect, (error) => {
+        if (!error) resolve();
+        else reject(unreachable(this.target, timeouts.connect, error));
+      });
+    });
+  }
+
+  #requirePrimary(): void {
+    const arbitration = this.#arbitration;
+    if (!arbitration)
+      throw new CalicoP4Error('TARGET_NOT_PRIMARY', `${this.target}: this session only reads`);
+    if (arbitration.lost) throw arbitration.lost;
+  }
+
+  #call<T>(timeout: number, start: Start<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      start(new Metadata(), { deadline: Date.now() + timeout }, (error, response) => {
+        if (error) reject(error);
+        else resolve(response);
+      });
+    });
+  }
+}
+
+type Start<T> = (
+  metadata: Metadata,
+  options: Partial<CallOptions>,
+  done: (error: ServiceError | null, response: T) => void,
+) => unknown;
+
+/** Codes that are about the session or the request, not about one update. */
+const WHOLE_REQUEST: readonly number[] = [
+  status.UNAVAILABLE,
+  status.DEADLINE_EXCEEDED,
+  status.CANCELLED,
+  status.PERMISSION_DENIED,
+  status.UNAUTHENTICATED,
+  status.FAILED_PRECONDITION,
+  status.UNIMPLEMENTED,
+];
+
+function isAborted(outcome: UpdateOutcome): boolean {
+  return !outcome.ok && isCode(outcome.code, status.ABORTED);
+}
+
+function unreachable(target: string, timeout: number, cause: Error): CalicoP4Error {
+  return new CalicoP4Error(
+    'TARGET_UNREACHABLE',
+    `${target} did not answer within ${timeout} ms; check that the P4Runtime server runs there and that address and ` +
+      'TLS settings are right',
+    {},
+    { cause },
+  );
+}
+
+/** An update of a table entry. */
+export function tableUpdate(type: 'insert' | 'modify' | 'delete', entry: TableEntry): Update {
+  const types = {
+    insert: Update_Type.INSERT,
+    modify: Update_Type.MODIFY,
+    delete: Update_Type.DELETE,
+  } as const;
+  return { type: types[type], entity: { entity: { $case: 'tableEntry', value: entry } } };
+}

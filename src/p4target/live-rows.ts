@@ -1,0 +1,85 @@
+import { status } from '@grpc/grpc-js';
+import type { Update } from 'p4runtime-js-bindings';
+import { CalicoP4Error } from '../errors';
+import { rowKey, type Row } from '../translators/rows';
+import type { Catalogue } from './catalogue';
+import { tableUpdate, type P4Client } from './client';
+import { decodeEntry } from './decode';
+import { emptyEntry, encodeEntry, encodeKey } from './encode';
+import type { RowUpdate } from './plan';
+import type { RowTarget, UpdateOutcome } from './row-target';
+import type { TargetTraits } from './target-traits';
+
+/** A target's tables as rows, through P4Runtime: what the reconciler writes to, and `tables` and `trace` read from. */
+export class LiveRows implements RowTarget {
+  constructor(
+    readonly client: P4Client,
+    readonly catalogue: Catalogue,
+    readonly traits: TargetTraits,
+  ) {}
+
+  /** A row that does not fit the pipeline is not sent, and gets INVALID_ARGUMENT, as a careful server would answer. */
+  async write(updates: readonly RowUpdate[]): Promise<readonly UpdateOutcome[]> {
+    const outcomes = new Array<UpdateOutcome>(updates.length);
+    const sent: number[] = [];
+    const encoded: Update[] = [];
+    for (const [i, { type, row }] of updates.entries()) {
+      try {
+        const entry = type === 'delete' ? encodeKey(this.catalogue, row) : encodeEntry(this.catalogue, row);
+        encoded.push(tableUpdate(type, entry));
+        sent.push(i);
+      } catch (error) {
+        if (!(error instanceof CalicoP4Error)) throw error;
+        outcomes[i] = { ok: false, code: status.INVALID_ARGUMENT, message: error.message };
+      }
+    }
+    const got = await this.client.write(encoded);
+    for (const [n, i] of sent.entries()) outcomes[i] = got[n]!;
+    return outcomes;
+  }
+
+  async readTable(table: string): Promise<readonly Row[]> {
+    const info = this.catalogue.table(table);
+    const entries = await this.client.readEntries(emptyEntry(info.id), info.name);
+    return entries.map((entry) => decodeEntry(this.catalogue, entry));
+  }
+
+  async readRow(row: Row): Promise<Row | undefined> {
+    const entries = await this.client.readEntries(encodeKey(this.catalogue, row), row.table);
+    // A pattern without any field and with a priority may be taken for "all of that priority".
+    const key = rowKey(row);
+    return entries.map((entry) => decodeEntry(this.catalogue, entry)).find((found) => rowKey(found) === key);
+  }
+
+  tableSize(table: string): number {
+    return this.catalogue.table(table).size;
+  }
+
+  /** Packets counted, by index; indices at 0 are left out. */
+  readCounter(name: string): Promise<Map<number, bigint>> {
+    return this.client.readCounter(this.catalogue.counter(name).id, name);
+  }
+}
+
+/** One table's rows and how full it is. */
+export interface TableContents {
+  readonly table: string;
+  readonly rows: readonly Row[];
+  readonly entries: number;
+  readonly size: number;
+}
+
+/**
+ * The rows of `tables`, read one table after the other: some targets can not read all tables at once when packets make
+ * entries in one of them.
+ *
+ * @throws CalicoP4Error TARGET_UNREACHABLE, PIPELINE_MISMATCH
+ */
+export async function readTables(target: RowTarget, tables: readonly string[]): Promise<TableContents[]> {
+  const contents: TableContents[] = [];
+  for (const table of tables) {
+    const rows = await target.readTable(table);
+    contents.push({ table, rows, entries: rows.length, size: target.tableSize(table) });
+  }
+  return contents;
+}

@@ -1,0 +1,106 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { CalicoP4Error } from '../../errors';
+import { parseP4InfoText } from '../../p4info/text-format';
+import type { Row } from '../../translators/rows';
+import type { PipelineConfig } from '../pipeline-config';
+import type { OrderedTable, WriteOrder } from '../write-order';
+
+/*
+ * The pipeline pipelines/p4-dpdk/calico.p4, as the target side sees it: which tables, what each is for, what refers to
+ * what. docs/pipeline.md describes the tables; the roles are explained in write-order.ts.
+ */
+
+/** Every table that rows are written to, in the order of inserting; learned tables (ct, fragments) are not among them. */
+export const P4_DPDK_TABLES: readonly OrderedTable[] = [
+  { table: 'step_sport', role: 'node' },
+  { table: 'step_dport', role: 'node' },
+  { table: 'step_proto', role: 'node' },
+  { table: 'step_dst', role: 'node' },
+  { table: 'step_src', role: 'node' },
+  { table: 'dport_class', role: 'selector' },
+  { table: 'sport_class', role: 'selector' },
+  { table: 'addr_class_prefix', role: 'selector' },
+  { table: 'addr_class', role: 'selector' },
+  { table: 'endpoint_root', role: 'gate' },
+  { table: 'pod_source', role: 'path' },
+  { table: 'pod_source_prefix', role: 'path' },
+  // Absence: the host's packets to pods are judged like anybody's.
+  { table: 'host_address', role: 'path' },
+  // Absence: the address is nobody's on this node; from a pod, after its egress policy, to the uplink.
+  { table: 'local', role: 'path' },
+  { table: 'default_route', role: 'path' },
+  { table: 'port_in', role: 'path' },
+];
+
+/** Counters: `outcomes` by outcome of the policy, `reasons` by why a packet was dropped or passed. */
+export const P4_DPDK_COUNTERS: readonly string[] = ['outcomes', 'reasons'];
+
+/** A node id from here on is a leaf, and refers to no rows (docs/design.md, Leaves). */
+const FIRST_LEAF = 0x8000_0000n;
+
+/** Above every priority of addr_class_prefix, which are prefix lengths + 1. */
+const COVER_PRIORITY = 1000;
+const ALL_64_BITS = (1n << 64n) - 1n;
+
+/** Parameters that name nodes: the next one and the chain of its defaults (docs/design.md, Diagrams). */
+const NODE_PARAMS = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'] as const;
+
+export const P4_DPDK_ORDER: WriteOrder = {
+  tables: P4_DPDK_TABLES,
+  partOf: (row) => exactValue(row, 'node'),
+  names: (row) =>
+    NODE_PARAMS.flatMap((name) => {
+      const node = row.params[name];
+      return node === undefined || node >= FIRST_LEAF ? [] : [node];
+    }),
+  // Address classes are one space, whichever of the two tables gives them.
+  gives: (row) => `${row.table.startsWith('addr_') ? 'addr' : row.table}:${row.params['class'] ?? 0n}`,
+  cover: addressCover,
+};
+
+/** addr_class_prefix is looked up when addr_class misses: a full-length row there stands in for one of addr_class. */
+function addressCover(row: Row): Row | undefined {
+  if (row.table !== 'addr_class') return undefined;
+  return {
+    table: 'addr_class_prefix',
+    match: {
+      hi: { kind: 'ternary', value: exactValue(row, 'hi'), mask: ALL_64_BITS },
+      lo: { kind: 'ternary', value: exactValue(row, 'lo'), mask: ALL_64_BITS },
+    },
+    priority: COVER_PRIORITY,
+    action: 'set_prefix_class',
+    params: row.params,
+  };
+}
+
+function exactValue(row: Row, field: string): bigint {
+  const match = row.match[field];
+  if (match?.kind !== 'exact') throw new Error(`a row of table ${row.table} has no exact field ${field}`);
+  return match.value;
+}
+
+/**
+ * The compiled pipeline as committed, for SetForwardingPipelineConfig.
+ *
+ * @throws CalicoP4Error PIPELINE_MISMATCH when the files are not where the program was installed
+ */
+export function loadP4DpdkPipeline(): PipelineConfig {
+  const folder = p4DpdkArtefacts();
+  return {
+    p4info: parseP4InfoText(readFileSync(join(folder, 'calico.p4info.txtpb'), 'utf8')),
+    deviceConfig: readFileSync(join(folder, 'calico.spec')),
+  };
+}
+
+/** The folder of calico.spec and calico.p4info.txtpb, from a checkout's src/ and from dist/src/ alike. */
+export function p4DpdkArtefacts(): string {
+  for (let at = __dirname; dirname(at) !== at; at = dirname(at)) {
+    const folder = join(at, 'pipelines', 'p4-dpdk');
+    if (existsSync(join(folder, 'calico.spec'))) return folder;
+  }
+  throw new CalicoP4Error(
+    'PIPELINE_MISMATCH',
+    'the compiled pipeline (pipelines/p4-dpdk/calico.spec) is missing from the installation: install calico-p4 again',
+  );
+}

@@ -1,0 +1,284 @@
+import { status } from '@grpc/grpc-js';
+import { logger } from '../log';
+import type { Row } from '../translators/rows';
+import { resultOf, Run, type ApplyResult } from './apply-result';
+import { isCode } from './grpc-errors';
+import { addNodesReaching, gatesNaming } from './hazards';
+import { planWrites, type Phase, type Plan, type RowUpdate } from './plan';
+import { entryText } from './row-text';
+import type { RowTarget, UpdateOutcome } from './row-target';
+import { RowTracker, type RowsByTable } from './row-tracker';
+import { roleOf, tablesOf, type WriteOrder } from './write-order';
+
+const log = logger('reconciler');
+
+/** Plans again at most so often in one apply when the target turns out to hold something else than was known. */
+const MAX_ROUNDS = 4;
+
+export interface ReconcilerOptions {
+  /**
+   * True when names of nodes and values that an earlier run left on the target are known to mean the same in this run.
+   * Otherwise any difference after a read-back is written with all gates shut.
+   */
+  readonly readBackIsTrusted: boolean;
+}
+
+/**
+ * Makes a target's tables equal to a desired set of rows, in the order of plan.ts. One apply at a time.
+ *
+ * A failure leaves rows dirty, and the next apply tries them again from what was acknowledged:
+ *  F1  A node row that fails takes its node with it, and all that names the node, up to the gates: these are shut, or
+ *      not opened, before any selector changes. Everything else goes on.
+ *  F2  A selector row that fails shuts every gate: nobody can say whose verdict it was part of.
+ *  F3  A row that can not be removed where removal closes stops the apply.
+ *  F4  After any failure nothing is swept, for it may still be in use; except that a full table is tried once more with
+ *      the gates shut and the old rows removed first.
+ *  F5  When the target can not be reached, or another controller is primary, what it holds is unknown: it is read again
+ *      before the next write.
+ */
+export class Reconciler {
+  readonly #target: RowTarget;
+  readonly #order: WriteOrder;
+  readonly #options: ReconcilerOptions;
+  readonly #tracker: RowTracker;
+  #loaded = false;
+  #trusted = false;
+  #busy = false;
+
+  constructor(
+    target: RowTarget,
+    order: WriteOrder,
+    options: ReconcilerOptions = { readBackIsTrusted: false },
+  ) {
+    this.#target = target;
+    this.#order = order;
+    this.#options = options;
+    this.#tracker = new RowTracker(order.tables.map((t) => t.table));
+  }
+
+  get desired(): RowsByTable {
+    return this.#tracker.desired;
+  }
+
+  /** What the target is known to hold. */
+  get actual(): RowsByTable {
+    return this.#tracker.actual;
+  }
+
+  /** Rows that the next apply would write. */
+  get dirtyCount(): number {
+    return this.#tracker.dirtyCount;
+  }
+
+  setDesired(row: Row): void {
+    this.#refuseWhileBusy();
+    this.#tracker.setDesired(row);
+  }
+
+  removeDesired(row: Pick<Row, 'table' | 'match' | 'priority'>): void {
+    this.#refuseWhileBusy();
+    this.#tracker.removeDesired(row);
+  }
+
+  replaceDesired(rows: Iterable<Row>): void {
+    this.#refuseWhileBusy();
+    this.#tracker.replaceDesired(rows);
+  }
+
+  /** Reads all tables of the write order. apply does it when needed. */
+  async load(): Promise<void> {
+    for (const { table } of this.#order.tables) {
+      this.#tracker.replaceActual(table, await this.#target.readTable(table));
+    }
+    this.#loaded = true;
+    this.#trusted = this.#options.readBackIsTrusted;
+  }
+
+  /**
+   * Writes what differs. Refused updates do not throw: they are in the result.
+   *
+   * @throws CalicoP4Error TARGET_UNREACHABLE, TARGET_NOT_PRIMARY, PIPELINE_MISMATCH
+   */
+  async apply(): Promise<ApplyResult> {
+    this.#refuseWhileBusy();
+    this.#busy = true;
+    try {
+      if (!this.#loaded) await this.load();
+      return await this.#applyRounds();
+    } catch (error) {
+      this.#loaded = false;
+      throw error;
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #refuseWhileBusy(): void {
+    if (this.#busy)
+      throw new Error('the desired state must not change, nor a second apply start, while apply runs');
+  }
+
+  async #applyRounds(): Promise<ApplyResult> {
+    const run = new Run();
+    let forced = '';
+    for (let round = 0; round < MAX_ROUNDS && this.#tracker.dirtyCount > 0; round++) {
+      const plan = planWrites({
+        delta: this.#tracker.delta(),
+        actual: this.#tracker.actual,
+        desired: this.#tracker.desired,
+        order: this.#order,
+        canModify: this.#target.traits.modify,
+        closeReason: forced === '' && !this.#trusted ? 'the target holds rows of another run' : forced,
+      });
+      if (plan.mode === 'closed') log.info('writing with all gates shut', { reason: plan.reason });
+      run.beginRound(plan);
+      await this.#runPlan(plan, run);
+      if (run.failures.size === 0 && !run.surprised) break;
+      if (plan.mode === 'open' && this.#couldMakeRoom(run))
+        forced = 'a table has no room for the old and the new rows';
+      else if (!run.surprised) break;
+    }
+    if (this.#nothingForeign()) this.#trusted = true;
+    return resultOf(run, this.#tracker, this.#target);
+  }
+
+  async #runPlan(plan: Plan, run: Run): Promise<void> {
+    const poisoned = new Set<bigint>();
+    let nodesDone = false;
+    for (const phase of plan.phases) {
+      if (run.surprised) return;
+      if (!nodesDone && phaseIsAfterNodes(phase, plan)) {
+        nodesDone = true;
+        if (!(await this.#shutPoisoned(poisoned, run))) return;
+      }
+      if (phase.step === 'sweep' && plan.mode === 'open' && run.failures.size > 0) return;
+      const updates = this.#withoutHeld(phase, poisoned, run);
+      const refused = await this.#write(updates, run);
+      for (const { row } of refused) {
+        const role = roleOf(this.#order, row.table);
+        if (role === 'node') poisoned.add(this.#order.partOf(row));
+        if (role === 'selector') run.selectorFailed = true;
+      }
+      if (refused.length === 0) continue;
+      if (phase.step === 'close' || phase.step === 'hold') return;
+      if (run.selectorFailed) {
+        await this.#shutAll(run);
+        return;
+      }
+    }
+    if (!nodesDone) await this.#shutPoisoned(poisoned, run);
+  }
+
+  /** F1: leaves out, and notes as held, what names a node that could not be completed. */
+  #withoutHeld(phase: Phase, poisoned: Set<bigint>, run: Run): readonly RowUpdate[] {
+    if (poisoned.size === 0 || phase.step === 'close' || phase.step === 'sweep') return phase.updates;
+    return phase.updates.filter(({ type, row }) => {
+      const role = roleOf(this.#order, row.table);
+      if (type === 'delete' || (role !== 'node' && role !== 'gate')) return true;
+      const missing = this.#order.names(row).find((node) => poisoned.has(node));
+      if (missing === undefined) return true;
+      if (role === 'node') poisoned.add(this.#order.partOf(row));
+      run.hold(row, `it names node ${missing}, whose rows are not all on the target`);
+      return false;
+    });
+  }
+
+  /** F1: shuts the gates from which an incomplete node can be reached. False when one could not be shut. */
+  async #shutPoisoned(poisoned: Set<bigint>, run: Run): Promise<boolean> {
+    if (poisoned.size === 0) return true;
+    addNodesReaching(poisoned, this.#order, [this.#tracker.desired, this.#tracker.actual]);
+    const reaching = gatesNaming(poisoned, this.#tracker.actual, this.#order);
+    const affected = gatesNaming(poisoned, this.#tracker.desired, this.#order);
+    for (const row of affected.values()) run.hold(row, 'a node that it leads to could not be completed');
+    const refused = await this.#write(
+      [...reaching.values()].map((row) => ({ type: 'delete', row })),
+      run,
+    );
+    return refused.length === 0;
+  }
+
+  /** F2. */
+  async #shutAll(run: Run): Promise<void> {
+    const gates = tablesOf(this.#order, 'gate');
+    const why = 'all gates are shut, because rows that give packets their values could not be written';
+    for (const table of gates)
+      for (const row of this.#tracker.desired.get(table)!.values()) run.hold(row, why);
+    const open = gates.flatMap((table) => [...this.#tracker.actual.get(table)!.values()]);
+    await this.#write(
+      open.map((row) => ({ type: 'delete', row })),
+      run,
+    );
+  }
+
+  /** Writes and books the outcomes. @returns the updates that were refused */
+  async #write(updates: readonly RowUpdate[], run: Run): Promise<readonly RowUpdate[]> {
+    if (updates.length === 0) return [];
+    const outcomes = await this.#target.write(updates);
+    const refused: RowUpdate[] = [];
+    for (const [i, update] of updates.entries()) {
+      const outcome = outcomes[i] ?? {
+        ok: false,
+        code: status.UNKNOWN,
+        message: 'the target gave no answer',
+      };
+      if (outcome.ok || (update.type === 'delete' && isCode(outcome.code, status.NOT_FOUND)))
+        this.#book(update, run);
+      else if (!(await this.#resolve(update, outcome, run))) {
+        refused.push(update);
+        run.refuse(update, outcome);
+      }
+    }
+    return refused;
+  }
+
+  #book(update: RowUpdate, run: Run): void {
+    if (update.type === 'delete') this.#tracker.removeActual(update.row);
+    else this.#tracker.setActual(update.row);
+    run.count(update);
+  }
+
+  /**
+   * The target holds something else than was known: learns what it holds, and has the apply plan again from there.
+   * True when the update is done for all that.
+   */
+  async #resolve(update: RowUpdate, outcome: UpdateOutcome & { ok: false }, run: Run): Promise<boolean> {
+    const exists = update.type === 'insert' && isCode(outcome.code, status.ALREADY_EXISTS);
+    const gone = update.type === 'modify' && isCode(outcome.code, status.NOT_FOUND);
+    if (!exists && !gone) return false;
+    const held = await this.#target.readRow(update.row);
+    if (held) this.#tracker.setActual(held);
+    else this.#tracker.removeActual(update.row);
+    const dirty = held === undefined || !sameContent(held, update.row);
+    if (!dirty) return true;
+    log.warn('the target holds another row than was known', { entry: entryText(update.row) });
+    this.#trusted = false;
+    run.surprised = true;
+    return false;
+  }
+
+  /** Every row by which verdicts are found is one that this run wants: the numbers on the target are ours. */
+  #nothingForeign(): boolean {
+    const { modifies, deletes } = this.#tracker.delta();
+    return [...modifies.map((m) => m.from), ...deletes].every(
+      (row) => roleOf(this.#order, row.table) === 'path',
+    );
+  }
+
+  /** F4: some table is full, and holds rows that are to go. */
+  #couldMakeRoom(run: Run): boolean {
+    if (run.fullTables.size === 0) return false;
+    return this.#tracker.delta().deletes.some((row) => run.fullTables.has(row.table));
+  }
+}
+
+/** In closed mode the gates are shut from the start, so incomplete nodes matter when the gates open. */
+function phaseIsAfterNodes(phase: Phase, plan: Plan): boolean {
+  if (phase.step === 'close' || phase.step === 'nodes') return false;
+  return plan.mode === 'open' || phase.step !== 'sweep';
+}
+
+function sameContent(a: Row, b: Row): boolean {
+  if (a.action !== b.action) return false;
+  const names = Object.keys(a.params);
+  return names.length === Object.keys(b.params).length && names.every((n) => a.params[n] === b.params[n]);
+}

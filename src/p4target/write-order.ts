@@ -1,0 +1,59 @@
+import type { Row } from '../translators/rows';
+
+/**
+ * What a table's rows are for, as far as the order of writing goes. The reconciler knows a pipeline by these four roles:
+ *
+ * - `node`: rows of named nodes. A packet reaches a node's rows only through a row that names the node. Names never
+ *   change their meaning while the target holds rows of them. Absence of a row is *not* safe: it takes a default.
+ * - `selector`: lookups that give a packet the value by which nodes are asked (a class). Any change is seen by packets
+ *   at once; absence is *not* safe.
+ * - `gate`: rows that name the node where judging begins. Absence drops the packet.
+ * - `path`: everything else a packet needs to be forwarded at all. Absence drops, or at least never skips a gate.
+ */
+export type TableRole = 'node' | 'selector' | 'gate' | 'path';
+
+export interface OrderedTable {
+  readonly table: string;
+  readonly role: TableRole;
+}
+
+/** A pipeline's tables and their references. Declared by the adapter, used by the planner. */
+export interface WriteOrder {
+  /**
+   * In the order of inserting, each table once. Node tables: a row names only nodes of tables before its own.
+   */
+  readonly tables: readonly OrderedTable[];
+  /** `node` tables: the name of the node that the row is part of. */
+  readonly partOf: (row: Row) => bigint;
+  /** `node` and `gate` tables: every node that the row names (not leaves). */
+  readonly names: (row: Row) => readonly bigint[];
+  /** `selector` tables: the value that the row gives, with the space it is from, for example `addr:7`. */
+  readonly gives: (row: Row) => string;
+  /**
+   * For targets without MODIFY: a row of another selector table which answers every lookup that `row` answers with the
+   * same value once `row` is absent, and never before. `undefined` when the pipeline has no such place.
+   */
+  readonly cover: (row: Row) => Row | undefined;
+}
+
+/**
+ * Which of several rows of one table that match a packet wins: larger wins. P4Runtime priority for ternary rows, prefix
+ * length for LPM rows, 0 for exact ones.
+ */
+export function specificity(row: Row): number {
+  if (row.priority !== undefined) return row.priority;
+  for (const match of Object.values(row.match)) if (match.kind === 'lpm') return match.prefixLen;
+  return 0;
+}
+
+/** The tables of a role, in the order of inserting. */
+export function tablesOf(order: WriteOrder, role: TableRole): readonly string[] {
+  return order.tables.filter((t) => t.role === role).map((t) => t.table);
+}
+
+/** @throws Error (a programming error) for a table that the order does not name */
+export function roleOf(order: WriteOrder, table: string): TableRole {
+  const found = order.tables.find((t) => t.table === table);
+  if (!found) throw new Error(`table ${table} is not in the pipeline's write order`);
+  return found.role;
+}
