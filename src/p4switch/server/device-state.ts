@@ -1,0 +1,24 @@
+import type { ForwardingPipelineConfig } from 'p4runtime-js-bindings';
+import type { Engine, SpecKey } from '../engine';
+import type { PipelineLayout } from './layout';
+
+/** What a controller stored with an entry; the data plane never sees it. */
+export interface EntryNote {
+  readonly metadata: Buffer;
+  readonly controllerMetadata: bigint;
+}
+
+/** A pipeline config together with what executes it. */
+export interface Pipeline {
+  readonly config: ForwardingPipelineConfig;
+  readonly layout: PipelineLayout;
+  readonly engine: Engine;
+  /** Only of entries that have one; by noteKey. */
+  readonly notes: Map<string, EntryNote>;
+}
+
+/** Key of an entry's note; without keys, of the table's default entry. */
+export function noteKey(tableId: number, keys?: readonly SpecKey[], priority = 0): string {
+  if (!keys) return `${tableId}`;
+  return `${tableId}/${priority}/${keys.map((k) => `${k.value.toString(36)}&${k.mask.toString(36)}`).join()}`;
+}

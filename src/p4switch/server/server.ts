@@ -1,0 +1,112 @@
+import { chmodSync, rmSync, statSync } from 'node:fs';
+import { connect } from 'node:net';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { P4RuntimeService } from 'p4runtime-js-bindings';
+import { CalicoP4Error } from '../../errors';
+import { logger } from '../../log';
+import type { Engine } from '../engine';
+import type { Spec } from '../spec/ast';
+import { Arbitration } from './arbitration';
+import { Device } from './device';
+import { p4runtimeService } from './service';
+
+export interface SwitchServerOptions {
+  /** `unix:/path`, or `host:port` (port 0: any free one). A unix socket is for its owner only (mode 0600). */
+  readonly address: string;
+  /** Not 0: P4Runtime keeps that for "unset". */
+  readonly deviceId: bigint;
+  /** Makes what executes a pipeline, at each pipeline config that is set. */
+  readonly createEngine: (spec: Spec) => Engine;
+  /** Controllers connected at a time; 20 unless told. */
+  readonly maxStreams?: number;
+}
+
+export interface SwitchServer {
+  /** As a client dials it, with the port that was chosen. */
+  readonly address: string;
+  /** What packets go through now; undefined until a pipeline config was committed, and another one after each. */
+  engine(): Engine | undefined;
+  /** Ends all calls and frees the address. */
+  stop(): Promise<void>;
+}
+
+/** As large as a Write or a pipeline config may be. */
+const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
+const DEFAULT_MAX_STREAMS = 20;
+
+/** Starts the P4Runtime server of the embedded switch. Throws TARGET_UNREACHABLE when it can not listen. */
+export async function startSwitchServer(options: SwitchServerOptions): Promise<SwitchServer> {
+  if (options.deviceId <= 0n)
+    throw new CalicoP4Error('CONFIG_INVALID', 'the device id of a switch must be above 0');
+  const device = new Device(options.createEngine);
+  const arbitration = new Arbitration(options.deviceId);
+  const server = new Server({
+    'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
+    'grpc.max_send_message_length': -1,
+  });
+  server.addService(
+    P4RuntimeService,
+    p4runtimeService(device, arbitration, options.maxStreams ?? DEFAULT_MAX_STREAMS),
+  );
+  const address = await listen(server, options.address);
+  logger('switch').info('P4Runtime server listens', { address, deviceId: String(options.deviceId) });
+  return {
+    address,
+    engine: () => device.engine(),
+    stop() {
+      server.forceShutdown();
+      const path = socketPath(options.address);
+      if (path !== undefined) rmSync(path, { force: true });
+      return Promise.resolve();
+    },
+  };
+}
+
+function socketPath(address: string): string | undefined {
+  return address.startsWith('unix:') ? address.slice('unix:'.length).replace(/^\/\/(?=\/)/, '') : undefined;
+}
+
+async function listen(server: Server, address: string): Promise<string> {
+  const path = socketPath(address);
+  if (path !== undefined) await removeStaleSocket(path);
+  // The socket is made with the umask's mode: nobody else may connect before chmod.
+  const umask = path === undefined ? undefined : process.umask(0o177);
+  try {
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+        if (error) reject(error);
+        else resolve(bound);
+      });
+    });
+    if (path !== undefined) {
+      chmodSync(path, 0o600);
+      return address;
+    }
+    return address.replace(/:\d+$/, `:${port}`);
+  } catch (error) {
+    throw new CalicoP4Error(
+      'TARGET_UNREACHABLE',
+      `can not listen on ${address}: ${error instanceof Error ? error.message : String(error)}; choose another address`,
+      { address },
+      { cause: error },
+    );
+  } finally {
+    if (umask !== undefined) process.umask(umask);
+  }
+}
+
+/** A socket that a killed switch left behind would keep the new one from listening; one in use is left alone. */
+async function removeStaleSocket(path: string): Promise<void> {
+  if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return;
+  const inUse = await new Promise<boolean>((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => {
+      resolve(false);
+    });
+  });
+  if (!inUse) rmSync(path);
+}
