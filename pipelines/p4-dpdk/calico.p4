@@ -18,6 +18,7 @@ const bit<8> SIDE_NONE = 0;
 const bit<8> SIDE_POD = 1;
 const bit<8> SIDE_UPLINK = 2;
 const bit<8> SIDE_HOST = 3;
+const bit<8> SIDE_DISABLED = 4;     // a pod whose endpoint is not active
 
 const bit<8> DIRECTION_INGRESS = 1;
 const bit<8> DIRECTION_EGRESS = 2;
@@ -37,6 +38,8 @@ const bit<8> REASON_FRAGMENT = 6;
 const bit<8> REASON_EGRESS = 7;
 const bit<8> REASON_INGRESS = 8;
 const bit<8> REASON_HOST = 9;
+const bit<8> REASON_SOURCE_DISABLED = 10;
+const bit<8> REASON_TARGET_DISABLED = 11;
 const bit<8> PASSED_NEW = 16;
 const bit<8> PASSED_ESTABLISHED = 17;
 const bit<8> PASSED_RELATED = 18;
@@ -87,13 +90,17 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         m.source = SIDE_HOST;
         h.flow.src_ep = 0;
     }
+    action from_disabled() {
+        m.source = SIDE_DISABLED;
+        h.flow.src_ep = 0;
+    }
     action from_unknown() {
         m.source = SIDE_NONE;
         h.flow.src_ep = 0;
     }
     table port_in {
         key = { istd.input_port : exact @name("port"); }
-        actions = { from_pod; from_uplink; from_host; @defaultonly from_unknown; }
+        actions = { from_pod; from_uplink; from_host; from_disabled; @defaultonly from_unknown; }
         default_action = from_unknown;
         size = 1024;
     }
@@ -135,12 +142,18 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         m.host_from_pods = 0;
         m.host_from_uplink = 0;
     }
-    action to_host(PortId_t port, bit<8> from_pods, bit<8> from_uplink) {
+    action to_host(PortId_t port, bit<8> from_pods, bit<8> from_outside) {
         send_to_port(port);
         m.target = SIDE_HOST;
         h.flow.dst_ep = 0;
         m.host_from_pods = from_pods;
-        m.host_from_uplink = from_uplink;
+        m.host_from_uplink = from_outside;
+    }
+    action to_disabled() {
+        m.target = SIDE_DISABLED;
+        h.flow.dst_ep = 0;
+        m.host_from_pods = 0;
+        m.host_from_uplink = 0;
     }
     action not_local() {
         m.target = SIDE_NONE;
@@ -150,7 +163,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     }
     table local {
         key = { h.flow.dst_hi : exact @name("hi"); h.flow.dst_lo : exact @name("lo"); }
-        actions = { to_pod; to_host; @defaultonly not_local; }
+        actions = { to_pod; to_host; to_disabled; @defaultonly not_local; }
         default_action = not_local;
         size = 8192;
     }
@@ -576,6 +589,8 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         if (m.reason == REASON_NONE) {
             if (m.source == SIDE_NONE) {
                 m.reason = REASON_PORT;
+            } else if (m.source == SIDE_DISABLED) {
+                m.reason = REASON_SOURCE_DISABLED;
             } else if (m.source == SIDE_POD) {
                 if (pod_source.apply().miss) {
                     if (pod_source_prefix.apply().miss) {
@@ -590,6 +605,9 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 if (default_route.apply().miss) {
                     m.reason = REASON_ROUTE;
                 }
+            }
+            if (m.target == SIDE_DISABLED) {
+                m.reason = REASON_TARGET_DISABLED;
             }
         }
 

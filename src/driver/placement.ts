@@ -29,7 +29,9 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
   const delivered = new Map<string, Place>();
   let nextEp = 1;
   for (const row of found) {
-    const ep = Number(row.params['ep'] ?? (row.table === 'endpoint_root' ? row.match['ep']?.value : undefined) ?? 0n);
+    const ep = Number(
+      row.params['ep'] ?? (row.table === 'endpoint_root' ? row.match['ep']?.value : undefined) ?? 0n,
+    );
     nextEp = Math.max(nextEp, ep + 1);
     if (row.table === 'local' && row.action === 'to_pod') {
       delivered.set(rowKey(row), { ep, port: Number(row.params['port']) });
@@ -46,7 +48,12 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
       for (const [key, workload] of wanted) {
         if (places.has(key)) continue;
         const kept = keptPlace(workload, delivered);
-        if (kept !== undefined && kept.port >= firstPort && !usedPorts.has(kept.port) && !usedEps.has(kept.ep)) {
+        if (
+          kept !== undefined &&
+          kept.port >= firstPort &&
+          !usedPorts.has(kept.port) &&
+          !usedEps.has(kept.ep)
+        ) {
           places.set(key, kept);
           usedPorts.add(kept.port);
           usedEps.add(kept.ep);

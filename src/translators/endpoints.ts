@@ -43,6 +43,10 @@ export function activeWorkloads(model: FelixModel): WorkloadEndpoint[] {
   return [...byInterface.values()];
 }
 
+/**
+ * An endpoint that is not active gets nothing through, established or not: Felix drops before it looks at connections
+ * (felix/rules/endpoints.go, "Endpoint admin disabled").
+ */
 export function endpointRows(
   model: FelixModel,
   endpoints: readonly PlacedEndpoint[],
@@ -71,13 +75,18 @@ export function endpointRows(
   for (const { workload, ep, port } of endpoints) {
     const name = workloadKey(workload.id);
     const note = `${name} (${workload.name})`;
-    rows.push({
-      table: 'port_in',
-      match: { port: exact(port) },
-      action: 'from_pod',
-      params: { ep: BigInt(ep) },
-      note,
-    });
+    const active = workload.state === 'active';
+    rows.push(
+      active
+        ? {
+            table: 'port_in',
+            match: { port: exact(port) },
+            action: 'from_pod',
+            params: { ep: BigInt(ep) },
+            note,
+          }
+        : { table: 'port_in', match: { port: exact(port) }, action: 'from_disabled', params: {}, note },
+    );
     for (const net of workload.ipv4Nets.concat(workload.ipv6Nets)) {
       const cidr = parseCidr(net);
       if (cidr === undefined || !cidr.single) {
@@ -100,8 +109,9 @@ export function endpointRows(
       rows.push({
         table: 'local',
         match: address(cidr),
-        action: 'to_pod',
-        params: { port: BigInt(port), ep: BigInt(ep) },
+        ...(active
+          ? { action: 'to_pod', params: { port: BigInt(port), ep: BigInt(ep) } }
+          : { action: 'to_disabled', params: {} }),
         note,
       });
     }
@@ -170,7 +180,7 @@ function hostRows(
       table: 'local',
       match: address(cidr),
       action: 'to_host',
-      params: { port: BigInt(ports.host), from_pods: fromPods, from_uplink: open ? 1n : 0n },
+      params: { port: BigInt(ports.host), from_pods: fromPods, from_outside: open ? 1n : 0n },
       note,
     });
   }

@@ -56,9 +56,15 @@ export function evaluateNode(model: FelixModel, from: string, packet: PacketTupl
   if (source === undefined && from !== 'uplink' && from !== 'host') {
     return deny('route', { kind: 'unknown-port' });
   }
+  // An endpoint that is down is closed whatever the other end's policy says.
+  if (source !== undefined && source.state !== 'active') return deny('egress', { kind: 'admin-down' });
   if (source !== undefined && !mayUseSource(model, source, packet.src)) {
     return deny('source-check', { kind: 'spoofed-source' });
   }
+
+  const out = destination(model, packet.dst);
+  if (out.kind === 'workload' && out.workload.state !== 'active')
+    return deny('ingress', { kind: 'admin-down' });
 
   let stage: NodeStage = 'route';
   let decidedBy: NodeDecision = { kind: 'unpoliced' };
@@ -71,15 +77,11 @@ export function evaluateNode(model: FelixModel, from: string, packet: PacketTupl
     decidedBy = egress.decidedBy;
   }
 
-  const out = destination(model, packet.dst);
   switch (out.kind) {
     case 'workload': {
       const fromNodeItself = from === 'host' && isOwnAddress(model, packet.src);
-      if (fromNodeItself) {
-        // Calico does not police the node's own traffic to its pods; a pod that is down gets nothing all the same.
-        if (out.workload.state !== 'active') return deny('ingress', { kind: 'admin-down' });
-        break;
-      }
+      // Calico does not police the node's own traffic to its pods.
+      if (fromNodeItself) break;
       const ingress = evaluate(model, out.workload, 'ingress', packet);
       hits.push(...ingress.hits);
       if (ingress.verdict === 'deny') return deny('ingress', ingress.decidedBy);

@@ -50,8 +50,18 @@ test('a pod gets its port, its sources and its delivery', () => {
     'local hi=0xfd00000000000000 lo=0x1 -> to_pod(port=0x2, ep=0x7)',
     'default_route source=0x3 -> to_uplink(port=0x0)',
     'host_address hi=0x0 lo=0xffff0a01000a -> own_address()',
-    'local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x0, from_uplink=0x1)',
+    'local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x0, from_outside=0x1)',
   ]);
+});
+
+test('an endpoint that is not active is closed both ways, whatever its connections', () => {
+  const placed = [{ workload: workload('a', { state: 'inactive' }), ep: 7, port: 2 }];
+  expect(texts(model(), placed)).toEqual(
+    expect.arrayContaining([
+      'port_in port=0x2 -> from_disabled()',
+      'local hi=0x0 lo=0xffff0a410001 -> to_disabled()',
+    ]),
+  );
 });
 
 test('pods reach the host only if the configuration says so', () => {
@@ -62,7 +72,7 @@ test('pods reach the host only if the configuration says so', () => {
     ['nonsense', 0],
   ] as const) {
     expect(texts(model({ FelixHostname: 'node-p4', DefaultEndpointToHostAction: value }), [])).toContain(
-      `local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x${open}, from_uplink=0x1)`,
+      `local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x${open}, from_outside=0x1)`,
     );
   }
 });
@@ -75,7 +85,7 @@ test('with a host endpoint, whose policy is not enforced yet, host and uplink ar
   );
   expect(rows).not.toContain('default_route source=0x3 -> to_uplink(port=0x0)');
   expect(rows).toContain(
-    'local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x0, from_uplink=0x0)',
+    'local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x0, from_outside=0x0)',
   );
 });
 

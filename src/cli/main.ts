@@ -1,0 +1,107 @@
+import { Command, Option } from 'commander';
+import { CalicoP4Error } from '../errors';
+import { setLogLevel } from '../log';
+import { runDriver } from './driver';
+import { replay, type ReplayOptions } from './replay';
+import { runSwitch, type SwitchOptions } from './switch';
+import { tables, type TablesOptions } from './tables';
+import { trace, type TraceOptions } from './trace';
+
+/** The commands. Errors are one line that says what to do, and exit code 1 (2 for wrong arguments). */
+export function main(argv: readonly string[]): void {
+  const print = (line: string): void => {
+    process.stdout.write(`${line}\n`);
+  };
+  // `| head` closes our output: that is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+
+  const program = new Command('calico-p4')
+    .description('A Calico dataplane driver for P4 targets')
+    .showHelpAfterError('(calico-p4 --help lists the commands)')
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
+
+  program
+    .command('driver')
+    .description('what Felix starts: its desired state in, P4Runtime table entries out')
+    .option(
+      '--config <file>',
+      'YAML file (default: CALICO_P4_CONFIG, else /etc/calico-p4/config.yaml if it is there)',
+    )
+    .option('--print-config', 'show the configuration that is in force, and stop')
+    .action((options: { config?: string; printConfig?: boolean }) => run(() => runDriver(options, print)));
+
+  program
+    .command('switch')
+    .description('the embedded P4Runtime switch on its own')
+    .option('--listen <address>', 'HOST:PORT or unix:PATH', '127.0.0.1:9559')
+    .option('--device-id <n>', 'P4Runtime device id', '1')
+    .action((options: SwitchOptions) => run(() => runSwitch(options, print)));
+
+  program
+    .command('replay')
+    .description('run the driver against the embedded switch, with a recorded stream as Felix')
+    .argument('<stream>', 'bytes as Felix writes them to fd 3')
+    .option('--packets <file>', 'JSON lines, one packet each, sent in order ("-" is standard input)')
+    .option('--at <where>', 'stop the stream at insync, end, or after a frame (from 0)', 'end')
+    .option('--json', 'one JSON line for each packet')
+    .action((stream: string, options: ReplayOptions) => run(() => replay(stream, options, print)));
+
+  addPacketOptions(
+    program
+      .command('trace')
+      .description("one packet's way in words: tables, rows, and the Calico rule that decided")
+      .addOption(new Option('--stream <file>', 'a recorded stream').conflicts('target'))
+      .option('--at <where>', 'with --stream: insync, end, or a frame', 'end')
+      .option('--target <address>', 'a live target, read through P4Runtime (HOST:PORT or unix:PATH)')
+      .option('--device-id <n>', 'with --target: P4Runtime device id', '1')
+      .option(
+        '--names <file>',
+        "with --target: Calico's names, as the driver left them",
+        '/run/calico-p4/names.json',
+      ),
+  ).action((options: TraceOptions) => run(() => trace(options, print)));
+
+  program
+    .command('tables')
+    .description("what is on a target: rows with Calico's names, and how full each table is")
+    .addOption(new Option('--stream <file>', 'a recorded stream').conflicts('target'))
+    .option('--at <where>', 'with --stream: insync, end, or a frame', 'end')
+    .option('--target <address>', 'a live target, read through P4Runtime (HOST:PORT or unix:PATH)')
+    .option('--device-id <n>', 'with --target: P4Runtime device id', '1')
+    .option(
+      '--names <file>',
+      "with --target: Calico's names, as the driver left them",
+      '/run/calico-p4/names.json',
+    )
+    .option('--table <name>', 'only this table')
+    .option('--fill', 'only how full the tables are')
+    .option('--json', 'one JSON line for each row')
+    .action((options: TablesOptions) => run(() => tables(options, print)));
+
+  program.parse(argv);
+}
+
+function addPacketOptions(command: Command): Command {
+  return command
+    .requiredOption('--from <port>', "a workload's interface name, uplink, or host")
+    .requiredOption('--src <address>')
+    .requiredOption('--dst <address>')
+    .requiredOption('--proto <protocol>', 'a number or tcp, udp, icmp, icmpv6, sctp, …')
+    .option('--sport <port>')
+    .option('--dport <port>')
+    .option('--icmp-type <n>')
+    .option('--icmp-code <n>')
+    .option('--tcp-flags <letters>', 'of FSRPAUEC; S unless told');
+}
+
+function run(command: () => Promise<void>): Promise<void> {
+  if (process.env['CALICO_P4_LOG_LEVEL'] === undefined) setLogLevel('warn');
+  return command().catch((error: unknown) => {
+    if (!(error instanceof CalicoP4Error)) throw error;
+    process.stderr.write(`calico-p4: ${error.message} [${error.code}]\n`);
+    process.exitCode = error.code === 'USAGE' || error.code === 'CONFIG_INVALID' ? 2 : 1;
+  });
+}

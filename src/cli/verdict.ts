@@ -1,0 +1,124 @@
+/**
+ * What became of a packet, in Calico's words, from the engine's trace: the program leaves the reason in the counter
+ * `reasons` and each policy's outcome in `outcomes` (docs/pipeline.md).
+ */
+import type { PacketResult } from '../p4switch/engine';
+import type { TargetNames } from '../driver/names';
+import type { Outcome, Step } from '../translators/policy/outcomes';
+
+export type Stage = 'egress' | 'ingress' | 'source-check' | 'conntrack' | 'route';
+
+/**
+ * The deciding policy; "" where a part does not apply. Profiles have kind `Profile` and no tier. `rule` counts from 0 in the policy's
+ * list; -1 with no name is the end of a tier, where no rule matched.
+ */
+export interface DecidingPolicy {
+  readonly tier: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly rule: number;
+}
+
+export interface PacketVerdict {
+  readonly verdict: 'allow' | 'deny';
+  /** Name of the port it left by. */
+  readonly out: string | null;
+  readonly stage: Stage;
+  readonly policy: DecidingPolicy | null;
+}
+
+/** The program's REASON_* and PASSED_* constants (calico.p4), with the stage that each belongs to. */
+const REASONS: ReadonlyMap<number, { readonly stage: Stage; readonly words: string }> = new Map([
+  [
+    1,
+    {
+      stage: 'route',
+      words: 'not an IP packet that the pipeline understands (options, extension headers, lengths)',
+    },
+  ],
+  [2, { stage: 'source-check', words: 'no endpoint has the port that it came in by' }],
+  [3, { stage: 'source-check', words: 'the pod may not send from this source address' }],
+  [4, { stage: 'route', words: 'nobody here has the destination address' }],
+  [5, { stage: 'conntrack', words: 'not the first packet of a connection, and no connection is known' }],
+  [6, { stage: 'conntrack', words: 'a later fragment whose first fragment was not let through' }],
+  [7, { stage: 'egress', words: 'egress policy of the source' }],
+  [8, { stage: 'ingress', words: 'ingress policy of the destination' }],
+  [
+    9,
+    {
+      stage: 'route',
+      words: 'packets from there to the host are not allowed (DefaultEndpointToHostAction, host endpoints)',
+    },
+  ],
+  [10, { stage: 'egress', words: 'the endpoint that it comes from is not active' }],
+  [11, { stage: 'ingress', words: 'the endpoint that it goes to is not active' }],
+  [17, { stage: 'conntrack', words: 'belongs to an established connection' }],
+  [18, { stage: 'conntrack', words: 'an ICMP error about a known connection' }],
+  [19, { stage: 'conntrack', words: 'a later fragment of a packet that was let through' }],
+  [20, { stage: 'route', words: 'between the host and the uplink' }],
+]);
+const PASSED_NEW = 16;
+
+/** The register arrays that p4c makes of the program's counters. */
+const REASONS_COUNTER = /^reasons(_|$)/;
+const OUTCOMES_COUNTER = /^outcomes(_|$)/;
+
+export function packetVerdict(result: PacketResult, names: TargetNames): PacketVerdict {
+  const { stage, outcome } = decision(result, names);
+  const [sent] = result.out;
+  return {
+    verdict: sent === undefined ? 'deny' : 'allow',
+    out: sent === undefined ? null : (names.ports.get(sent.port) ?? `port ${sent.port}`),
+    stage,
+    policy: outcome === undefined ? null : decidingPolicy(outcome),
+  };
+}
+
+/** Why, in words: for `trace`. */
+export function reasonWords(result: PacketResult): string {
+  const reason = lastCount(result, REASONS_COUNTER);
+  if (reason === PASSED_NEW) return 'a new connection that policy allows';
+  return REASONS.get(reason ?? -1)?.words ?? 'the pipeline gave no reason';
+}
+
+function decision(result: PacketResult, names: TargetNames): { stage: Stage; outcome?: Outcome | undefined } {
+  const reason = lastCount(result, REASONS_COUNTER);
+  const walked = lastWalk(result);
+  const outcomeId = lastCount(result, OUTCOMES_COUNTER);
+  const outcome = outcomeId === undefined ? undefined : names.outcomes.get(outcomeId);
+  if (reason === PASSED_NEW) return { stage: walked ?? 'route', outcome };
+  const stage = REASONS.get(reason ?? -1)?.stage ?? 'route';
+  return reason === 7 || reason === 8 ? { stage, outcome } : { stage };
+}
+
+/** The direction of the last program that was walked. */
+function lastWalk(result: PacketResult): 'ingress' | 'egress' | undefined {
+  const root = result.trace.findLast((step) => step.kind === 'table' && step.table === 'endpoint_root');
+  if (root?.kind !== 'table') return undefined;
+  return root.keys[1] === 1n ? 'ingress' : 'egress';
+}
+
+function lastCount(result: PacketResult, counter: RegExp): number | undefined {
+  const step = result.trace.findLast(
+    (candidate) => candidate.kind === 'counter' && counter.test(candidate.name),
+  );
+  return step?.kind === 'counter' ? step.index : undefined;
+}
+
+/** The last step of an outcome is the one that decided. */
+function decidingPolicy(outcome: Outcome): DecidingPolicy | null {
+  const step: Step | undefined = outcome.rules.at(-1);
+  switch (step?.kind) {
+    case 'rule':
+      return step.policy === null
+        ? { tier: '', kind: 'Profile', namespace: '', name: step.profile ?? '', rule: step.index }
+        : { tier: step.tier ?? '', ...step.policy, rule: step.index };
+    case 'end-of-tier':
+      return { tier: step.tier, kind: '', namespace: '', name: '', rule: -1 };
+    case 'missing-policy':
+      return { tier: step.tier, ...step.policy, rule: -1 };
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * Calico's names of the numbers on a target: for people, never for enforcement (docs/decisions/0006).
+ */
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { CalicoP4Error } from '../errors';
+import type { PlacedEndpoint } from '../translators/endpoints';
+import type { Outcome } from '../translators/policy/outcomes';
+import { workloadKey } from '../model/model';
+
+export interface TargetNames {
+  /** Port number -> `uplink`, `host`, or a workload's interface name. */
+  readonly ports: ReadonlyMap<number, string>;
+  /** Endpoint id -> workload, for example `k8s/shop/web-0/eth0`. */
+  readonly endpoints: ReadonlyMap<number, string>;
+  readonly outcomes: ReadonlyMap<number, Outcome>;
+}
+
+export const NO_NAMES: TargetNames = { ports: new Map(), endpoints: new Map(), outcomes: new Map() };
+
+export function namesOf(
+  endpoints: readonly PlacedEndpoint[],
+  outcomes: Iterable<Outcome>,
+  ports: { readonly uplink: number; readonly host: number },
+): TargetNames {
+  return {
+    ports: new Map([
+      [ports.uplink, 'uplink'],
+      [ports.host, 'host'],
+      ...endpoints.map(({ port, workload }) => [port, workload.name] as const),
+    ]),
+    endpoints: new Map(endpoints.map(({ ep, workload }) => [ep, workloadKey(workload.id)] as const)),
+    outcomes: new Map([...outcomes].map((outcome) => [outcome.id, outcome] as const)),
+  };
+}
+
+const pairs = <T extends z.ZodType>(value: T): z.ZodType<[number, z.output<T>][]> =>
+  z.array(z.tuple([z.number(), value]));
+const fileSchema = z.strictObject({
+  version: z.literal(1),
+  ports: pairs(z.string()),
+  endpoints: pairs(z.string()),
+  outcomes: z.array(
+    z.looseObject({
+      id: z.number(),
+      verdict: z.enum(['allow', 'deny']),
+      rules: z.array(z.looseObject({ kind: z.string() })),
+    }),
+  ),
+});
+
+/** Replaces the file at once; readable by its owner only. Throws what the file system says. */
+export function writeNames(path: string, names: TargetNames): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const text = JSON.stringify({
+    version: 1,
+    ports: [...names.ports],
+    endpoints: [...names.endpoints],
+    outcomes: [...names.outcomes.values()],
+  });
+  const fresh = `${path}.${process.pid}.new`;
+  writeFileSync(fresh, text, { mode: 0o600 });
+  chmodSync(fresh, 0o600);
+  renameSync(fresh, path);
+}
+
+/** @throws CalicoP4Error USAGE when the file can not be read or is none of ours */
+export function readNames(path: string): TargetNames {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new CalicoP4Error(
+      'USAGE',
+      `can not read ${path}, where the driver leaves Calico's names: give --names FILE (the driver's namesFile)`,
+      { path },
+      { cause },
+    );
+  }
+  try {
+    const file = fileSchema.parse(JSON.parse(text));
+    return {
+      ports: new Map(file.ports),
+      endpoints: new Map(file.endpoints),
+      // The steps are only ever printed; their kinds are checked where they are.
+      outcomes: new Map(file.outcomes.map((outcome) => [outcome.id, outcome as unknown as Outcome])),
+    };
+  } catch (cause) {
+    throw new CalicoP4Error('USAGE', `${path} is not a names file of calico-p4`, { path }, { cause });
+  }
+}

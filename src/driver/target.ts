@@ -1,0 +1,99 @@
+/** From configuration to a target that is ready to be written: connected, primary, running our pipeline. */
+import type { Uint128 } from 'p4runtime-js-bindings';
+import type { CalicoP4Error } from '../errors';
+import { buildCatalogue } from '../p4target/catalogue';
+import { clientOptions, P4Client, type ClientOptions } from '../p4target/client';
+import { LiveRows } from '../p4target/live-rows';
+import {
+  loadP4DpdkPipeline,
+  P4_DPDK_COUNTERS,
+  P4_DPDK_ORDER,
+  P4_DPDK_TABLES,
+} from '../p4target/p4-dpdk/adapter';
+import { Reconciler } from '../p4target/reconciler';
+import { EMBEDDED_SWITCH, INFRAP4D_DPDK, type TargetTraits } from '../p4target/target-traits';
+import type { DriverConfig } from './config';
+
+export interface Target {
+  readonly rows: LiveRows;
+  readonly reconciler: Reconciler;
+  close(): void;
+}
+
+type TargetConfig = DriverConfig['target'];
+
+/**
+ * @param onLost called once when another controller has become primary or the target is gone: nothing may be written any more
+ * @throws CalicoP4Error TARGET_UNREACHABLE, TARGET_NOT_PRIMARY, PIPELINE_MISMATCH, CONFIG_INVALID
+ */
+export async function openTarget(
+  config: TargetConfig,
+  onLost: (error: CalicoP4Error) => void,
+): Promise<Target> {
+  const traits = targetTraits(config.kind);
+  const pipeline = loadP4DpdkPipeline();
+  const catalogue = buildCatalogue(pipeline.p4info);
+  catalogue.requireTables(P4_DPDK_TABLES.map(({ table }) => table));
+  for (const counter of P4_DPDK_COUNTERS) catalogue.counter(counter);
+  const client = await P4Client.connect({
+    ...connection(config),
+    electionId: electionId(config.electionId),
+    maxBatch: traits.maxBatch,
+    onLost,
+  });
+  try {
+    await client.ensurePipeline(pipeline);
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+  const rows = new LiveRows(client, catalogue, traits);
+  return {
+    rows,
+    reconciler: new Reconciler(rows, P4_DPDK_ORDER),
+    close: () => {
+      client.close();
+    },
+  };
+}
+
+/** A session that only reads, for `tables` and `trace`: no arbitration, and a driver beside it goes on undisturbed. */
+export async function openTargetToRead(
+  config: TargetConfig,
+): Promise<{ readonly rows: LiveRows; close(): void }> {
+  const catalogue = buildCatalogue(loadP4DpdkPipeline().p4info);
+  const client = await P4Client.connectToRead(connection(config));
+  return {
+    rows: new LiveRows(client, catalogue, targetTraits(config.kind)),
+    close: () => {
+      client.close();
+    },
+  };
+}
+
+function targetTraits(kind: TargetConfig['kind']): TargetTraits {
+  return kind === 'embedded' ? EMBEDDED_SWITCH : INFRAP4D_DPDK;
+}
+
+function connection(config: TargetConfig): ClientOptions {
+  const { tls } = config;
+  return clientOptions({
+    address: config.address,
+    deviceId: BigInt(config.deviceId),
+    ...(tls === undefined
+      ? {}
+      : {
+          security: {
+            kind: 'tls',
+            caFile: tls.ca,
+            ...(tls.cert === undefined ? {} : { certFile: tls.cert }),
+            ...(tls.key === undefined ? {} : { keyFile: tls.key }),
+          },
+        }),
+  });
+}
+
+function electionId(decimal: string): Uint128 {
+  const value = BigInt(decimal);
+  return { high: (value >> 64n) & 0xffff_ffff_ffff_ffffn, low: value & 0xffff_ffff_ffff_ffffn };
+}
