@@ -4,7 +4,8 @@ import type { Learner, Spec, Table } from '../spec/ast';
 import { writeBig } from './memory';
 import type { CompiledAction } from './state';
 
-function writeError(problem: string): CalicoP4Error {
+/** An operation of the control plane that can not be done. */
+export function writeError(problem: string): CalicoP4Error {
   return new CalicoP4Error('TARGET_WRITE_FAILED', `embedded switch: ${problem}`);
 }
 

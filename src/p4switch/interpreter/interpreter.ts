@@ -1,18 +1,27 @@
-import { CalicoP4Error } from '../../errors';
-import type { Engine, PacketResult, SpecAction, SpecEntry, SpecKey, TableOp } from '../engine';
-import type { DefaultAction, KeyField, Learner, Selector, Spec, Table } from '../spec/ast';
+import type { Engine, PacketResult, SpecAction } from '../engine';
+import type { DefaultAction, KeyField, Learner, Spec, Table } from '../spec/ast';
 import { checkSpecLimits } from '../spec/limits';
 import { specError } from '../spec/lines';
-import { crc32 } from './alu';
-import { checkAction, checkKeys, encodeArgs } from './checks';
+import { checkKeys, encodeArgs, writeError } from './checks';
 import { type Machine, compile } from './compile';
-import { type EntryStore, exactStore, maskedStore, prefixLength } from './entry-table';
-import { type KeyLayout, decode, gather, keyLayout } from './key';
-import { type LearnerStats, type LearnerTable, learnerTable } from './learner-table';
-import { isBigEndian, readBig } from './memory';
+import { exactStore, maskedStore, prefixLength } from './entry-table';
+import { type KeyLayout, decode, keyLayout } from './key';
+import { type LearnerStats, learnerTable } from './learner-table';
+import {
+  type Default,
+  type LearnerState,
+  type TableState,
+  decodeArgs,
+  learnerLookup,
+  lookupTable,
+  run,
+  selectorLookup,
+} from './lookups';
+import { isBigEndian } from './memory';
 import { loadPacket } from './packet';
 import { type SelectorGroups, nextPowerOfTwo, selectorGroups } from './selector-groups';
-import { type CompiledAction, END, type State, access, createState, placeOf } from './state';
+import { type CompiledAction, createState, placeOf } from './state';
+import { applyOp } from './table-ops';
 
 export interface InterpreterOptions {
   /** Seconds; learned entries expire by it. */
@@ -28,27 +37,6 @@ export interface Interpreter extends Engine {
 
 /** Instructions that one packet may take, over all its passes, before it is dropped: a loop in a parser must not hang. */
 const STEPS_MAX = 100_000;
-
-/** The action of a miss, as packets want it. */
-interface Default {
-  spec: SpecAction;
-  run: CompiledAction;
-  data: Uint8Array;
-}
-
-interface TableState {
-  readonly table: Table;
-  readonly layout: KeyLayout;
-  readonly store: EntryStore<CompiledAction>;
-  readonly miss: Default;
-}
-
-interface LearnerState {
-  readonly learner: Learner;
-  readonly layout: KeyLayout;
-  readonly store: LearnerTable<CompiledAction>;
-  readonly miss: Default;
-}
 
 /**
  * Builds an engine for a spec. It does what DPDK 22.11's SWX pipeline does on one thread, its traps included: metadata
@@ -190,158 +178,6 @@ export function createInterpreter(spec: Spec, options: InterpreterOptions): Inte
   };
 }
 
-/** Runs a block; true when the packet ended in it. */
-function run(state: State, code: CompiledAction['code']): boolean {
-  let at = 0;
-  while (at >= 0) {
-    if (--state.budget < 0) {
-      state.recirculate = false;
-      state.trace?.push({ kind: 'drop' });
-      return true;
-    }
-    at = code[at]!();
-  }
-  return at === END;
-}
-
-function runAction(state: State, action: CompiledAction, data: Uint8Array): boolean {
-  state.action = action.name;
-  state.args.bytes = data;
-  return run(state, action.code);
-}
-
-function lookupTable(state: State, { table, layout, store, miss }: TableState): boolean {
-  gather(layout);
-  const entry = layout.bytes === 0 ? undefined : store.lookup();
-  state.hit = entry !== undefined;
-  state.entryId = entry?.id ?? 0;
-  const { run: action, data } = entry ?? miss;
-  traceLookup(state, table.name, layout, action, data);
-  return runAction(state, action, data);
-}
-
-function learnerLookup(state: State, learner: LearnerState, now: () => number): () => boolean {
-  const { layout, store, miss } = learner;
-  const { name } = learner.learner;
-  const keyNow = (): NonNullable<ReturnType<NonNullable<State['learnerKey']>>> => {
-    gather(layout);
-    return { name, bytes: layout.scratch, values: () => decode(layout, layout.scratch) };
-  };
-  return () => {
-    gather(layout);
-    const time = now();
-    const entry = store.lookup(time);
-    state.hit = entry !== undefined;
-    state.entryId = entry?.id ?? 0;
-    state.learner = store;
-    state.learnerKey = keyNow;
-    state.learnerTime = time;
-    const { run: action, data } = entry ?? miss;
-    traceLookup(state, name, layout, action, data);
-    return runAction(state, action, data);
-  };
-}
-
-/** Chooses a member by a hash of the selector's fields (ours, not DPDK's: which member wins is not the same). */
-function selectorLookup(state: State, selector: Selector, groups: SelectorGroups): () => boolean {
-  const layout = keyLayout(selector.fields, (field) => placeOf(state, field));
-  const groupId = access(state, selector.groupId);
-  const memberId = access(state, selector.memberId);
-  return () => {
-    gather(layout);
-    const group = groupId.low();
-    const member = groups.select(group, crc32(layout.scratch, 0, layout.bytes));
-    memberId.write(0, member);
-    state.trace?.push({
-      kind: 'table',
-      table: selector.name,
-      keys: [BigInt(group), ...decode(layout, layout.scratch)],
-      hit: groups.members(group).length > 0,
-      action: 'select',
-      params: [BigInt(member)],
-    });
-    return false;
-  };
-}
-
-function traceLookup(
-  state: State,
-  table: string,
-  layout: KeyLayout,
-  action: CompiledAction,
-  data: Uint8Array,
-): void {
-  state.trace?.push({
-    kind: 'table',
-    table,
-    keys: decode(layout, layout.scratch),
-    hit: state.hit,
-    action: action.name,
-    params: decodeArgs(action, data),
-  });
-}
-
-function decodeArgs(action: CompiledAction, data: Uint8Array): bigint[] {
-  return action.args.map((a) => readBig(data, a.offset, a.bytes, a.bigEndian));
-}
-
 function specDefault(action: DefaultAction): SpecAction {
   return { name: action.name, params: action.params };
-}
-
-function writeError(problem: string): CalicoP4Error {
-  return new CalicoP4Error('TARGET_WRITE_FAILED', `embedded switch: ${problem}`);
-}
-
-interface Target {
-  readonly spec: Spec;
-  readonly actions: ReadonlyMap<string, CompiledAction>;
-  readonly tableNamed: (name: string) => TableState;
-  readonly missOf: (name: string) => { readonly table: Table | Learner; readonly miss: Default };
-  readonly selectors: ReadonlyMap<string, SelectorGroups>;
-}
-
-function applyOp(op: TableOp, target: Target): void {
-  switch (op.kind) {
-    case 'insert':
-    case 'modify': {
-      const { table, store } = target.tableNamed(op.table);
-      checkEntry(table, op.entry, target.spec);
-      const isNew = store.find(op.entry.keys, op.entry.priority) === undefined;
-      if (isNew && store.count >= table.size)
-        throw new CalicoP4Error('TARGET_TABLE_FULL', `table ${table.name} is full (${table.size} entries)`);
-      const action = target.actions.get(op.entry.action.name)!;
-      store.put(op.entry, action, encodeArgs(action, op.entry.action.params));
-      return;
-    }
-    case 'delete': {
-      const { table, store } = target.tableNamed(op.table);
-      checkKeys(table, op.keys);
-      store.remove(op.keys, op.priority);
-      return;
-    }
-    case 'default': {
-      const { table, miss } = target.missOf(op.table);
-      if (table.defaultAction.isConst) throw writeError(`the default action of ${table.name} is constant`);
-      checkAction(table, op.action, target.spec, 'asDefault');
-      const action = target.actions.get(op.action.name)!;
-      Object.assign(miss, { spec: op.action, run: action, data: encodeArgs(action, op.action.params) });
-      return;
-    }
-    case 'group': {
-      const groups = target.selectors.get(op.selector);
-      const limits = target.spec.selectors.get(op.selector);
-      if (groups === undefined || limits === undefined)
-        throw writeError(`there is no selector ${op.selector}`);
-      if (op.group >= limits.groupsMax || op.members.length > limits.membersPerGroupMax)
-        throw writeError(`selector ${op.selector} has no room for group ${op.group}`);
-      groups.set(op.group, op.members);
-    }
-  }
-}
-
-function checkEntry(table: Table, entry: SpecEntry, spec: Spec): void {
-  if (table.keys.length === 0) throw writeError(`table ${table.name} has no key and takes no entries`);
-  checkKeys(table, entry.keys satisfies readonly SpecKey[]);
-  checkAction(table, entry.action, spec, 'inEntries');
 }
