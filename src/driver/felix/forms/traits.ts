@@ -49,7 +49,7 @@ export function observeTraits(envelope: Envelope): Observation[] {
     case PAYLOAD.hostEndpointUpdate:
       return tierEntries(body, 3, HOST_ENDPOINT_TIERS);
     case PAYLOAD.workloadUpdate:
-      return tierEntries(body, 5, WORKLOAD_TIERS);
+      return [...tierEntries(body, 5, WORKLOAD_TIERS), ...workloadType(body)];
     case PAYLOAD.hostMetadataUpdate:
       return hostMetadata(body);
     case PAYLOAD.routeUpdate:
@@ -99,6 +99,16 @@ function tierEntries(body: Uint8Array, endpointField: number, tierFields: readon
     }
   }
   return observations;
+}
+
+/**
+ * WorkloadEndpoint.type (14) is a number in late 3.30 alone; later 14 is a message. So a virtual machine's endpoint without policies
+ * already tells that what follows is compound.
+ */
+function workloadType(body: Uint8Array): Observation[] {
+  return messages(body, [5]).some((e) => readFields(e).some((f) => f.number === 14 && f.wireType === 0))
+    ? [{ trait: 'policyIds', value: 'compound' }]
+    : [];
 }
 
 /**

@@ -1,0 +1,234 @@
+import { createFelixSession } from '../../../../src/driver/felix/felix-session';
+import type { CalicoP4Error } from '../../../../src/errors';
+import type { Payload } from './streams';
+import { felixStream, messageType, rawFrame } from './streams';
+
+function read(...streams: readonly Uint8Array[]) {
+  const session = createFelixSession();
+  streams.forEach((s) => {
+    session.push(s);
+  });
+  return session.model;
+}
+
+function failure(...streams: readonly Uint8Array[]): CalicoP4Error {
+  try {
+    read(...streams);
+  } catch (e) {
+    return e as CalicoP4Error;
+  }
+  throw new Error('nothing was refused');
+}
+
+const policyWith = (rule: object): Payload => ({
+  activePolicyUpdate: {
+    id: { name: 'web', namespace: 'shop', kind: 'NetworkPolicy' },
+    policy: { tier: 'default', inboundRules: [{ action: 'allow' }, rule] },
+  },
+});
+const ruleOf = (rule: object) =>
+  [...read(felixStream('v3.33', [policyWith(rule)])).policies.values()][0]!.inboundRules[1]!;
+
+/** A ToDataplane frame whose payload is these bytes. */
+const payloadFrame = (number: number, body: Uint8Array): Buffer => {
+  const tag = number * 8 + 2;
+  const header = tag < 128 ? [tag] : [(tag & 127) | 128, tag >> 7];
+  return rawFrame(0, Buffer.concat([Uint8Array.of(...header, body.length), body]));
+};
+
+test('every match of a rule reaches the model', () => {
+  expect(
+    ruleOf({
+      action: 'Next-Tier',
+      ipVersion: 6,
+      protocol: { name: 'tcp' },
+      notProtocol: { number: 0 },
+      srcNet: ['10.0.0.0/8'],
+      notSrcNet: ['10.1.0.0/16'],
+      dstNet: ['fd00::/8'],
+      notDstNet: ['fd01::/16'],
+      srcPorts: [{ first: 0, last: 0 }],
+      notSrcPorts: [{ first: 1, last: 2 }],
+      dstPorts: [{ first: 80, last: 65535 }],
+      notDstPorts: [{ first: 3, last: 4 }],
+      icmpType: 0,
+      notIcmpTypeCode: { type: 3, code: 0 },
+      srcIpSetIds: ['a'],
+      dstIpSetIds: ['b'],
+      notSrcIpSetIds: ['c'],
+      notDstIpSetIds: ['d'],
+      srcNamedPortIpSetIds: ['e'],
+      dstNamedPortIpSetIds: ['f'],
+      notSrcNamedPortIpSetIds: ['g'],
+      notDstNamedPortIpSetIds: ['h'],
+      dstIpPortSetIds: ['i'],
+      httpMatch: { methods: ['GET'] },
+      ruleId: 'r',
+    }),
+  ).toEqual({
+    action: 'next-tier',
+    ipVersion: 6,
+    protocol: 'tcp',
+    notProtocol: 0,
+    srcNets: ['10.0.0.0/8'],
+    notSrcNets: ['10.1.0.0/16'],
+    dstNets: ['fd00::/8'],
+    notDstNets: ['fd01::/16'],
+    srcPorts: [{ first: 0, last: 0 }],
+    notSrcPorts: [{ first: 1, last: 2 }],
+    dstPorts: [{ first: 80, last: 65535 }],
+    notDstPorts: [{ first: 3, last: 4 }],
+    icmp: { type: 0 },
+    notIcmp: { type: 3, code: 0 },
+    srcIpSetIds: ['a'],
+    dstIpSetIds: ['b'],
+    notSrcIpSetIds: ['c'],
+    notDstIpSetIds: ['d'],
+    srcNamedPortIpSetIds: ['e'],
+    dstNamedPortIpSetIds: ['f'],
+    notSrcNamedPortIpSetIds: ['g'],
+    notDstNamedPortIpSetIds: ['h'],
+    dstIpPortSetIds: ['i'],
+    hasHttpMatch: true,
+    ruleId: 'r',
+  });
+});
+
+test('a rule without matches has none, and is allow', () => {
+  const rule = ruleOf({});
+  expect(rule).toMatchObject({ action: '', ipVersion: 0, srcNets: [], dstPorts: [], hasHttpMatch: false });
+  for (const absent of ['protocol', 'notProtocol', 'icmp', 'notIcmp']) {
+    expect(rule).not.toHaveProperty(absent);
+  }
+});
+
+test.each<[string, object]>([
+  ['action', { action: 'reject' }],
+  ['IP version', { ipVersion: 5 }],
+  ['protocol', { protocol: {} }],
+  ['protocol', { protocol: { number: 256 } }],
+  ['protocol', { notProtocol: { name: '' } }],
+  ['port range', { dstPorts: [{ first: 2, last: 1 }] }],
+  ['port range', { srcPorts: [{ first: 0, last: 65536 }] }],
+  ['port range', { notDstPorts: [{ first: -1, last: 1 }] }],
+  ['ICMP', { icmpType: 256 }],
+  ['ICMP', { notIcmpTypeCode: { type: 1, code: -1 } }],
+])('a bad %s is refused by the name of its policy (%j)', (what, rule) => {
+  const e = failure(felixStream('v3.33', [policyWith(rule)]));
+  expect(e.code).toBe('FELIX_MESSAGE_INVALID');
+  expect(e.message).toContain('policy NetworkPolicy shop/web, inbound rule 1');
+  expect(e.message).toContain(what);
+});
+
+describe('what protobuf would pass over', () => {
+  const rule = messageType('v3.33', 'Rule');
+  const policyOfRule = (bytes: Uint8Array): Buffer => {
+    // ActivePolicyUpdate { id { name "x", kind "K" }, policy { inbound_rules: bytes } }
+    const id = Buffer.from('12017822014b', 'hex');
+    const policy = Buffer.concat([Uint8Array.of(0x0a, bytes.length), bytes]);
+    return payloadFrame(
+      7,
+      Buffer.concat([Uint8Array.of(0x0a, id.length), id, Uint8Array.of(0x12, policy.length), policy]),
+    );
+  };
+
+  test('an unknown match of a rule is refused: without it the rule would match more', () => {
+    const known = rule.encode({ action: 'allow' }).finish();
+    expect(read(policyOfRule(known)).policies.size).toBe(1);
+    // Field 199, a string.
+    expect(failure(policyOfRule(Buffer.concat([known, Buffer.from('ba0c0161', 'hex')]))).code).toBe(
+      'FELIX_MESSAGE_INVALID',
+    );
+  });
+
+  test('a known field in another encoding is refused', () => {
+    // IPSetUpdate { id "s", members = 2 as a number }
+    expect(failure(payloadFrame(2, Buffer.from('0a01731005', 'hex'))).message).toContain('field 2');
+    // WorkloadEndpointUpdate { id { workload_id "w" }, endpoint { tiers = 7 as a number } }
+    expect(failure(payloadFrame(11, Buffer.from('0a031a01772a023801', 'hex'))).message).toContain('field 7');
+  });
+
+  test('an unknown field of an endpoint is passed over, as a patch release may add one', () => {
+    // WorkloadEndpointUpdate { id { workload_id "w" }, endpoint { field 30: "x" } }
+    expect(read(payloadFrame(11, Buffer.from('0a031a01772a04f2010178', 'hex'))).workloads.size).toBe(1);
+  });
+
+  test('the endpoint field 14 of 3.30 is a number, of 3.31 a message', () => {
+    const endpoint = (field14: string) => Buffer.from(`0a031a01772a${field14}`, 'hex');
+    const evidence = felixStream(
+      'v3.30',
+      [{ activePolicyRemove: { id: { tier: 'default', name: 'default.x' } } }],
+      1,
+    );
+    expect(read(payloadFrame(11, endpoint('027001')), evidence).workloads.size).toBe(1);
+    expect(read(payloadFrame(11, endpoint('0472020801')), evidence).workloads.size).toBe(1);
+  });
+});
+
+test.each<[string, Buffer]>([
+  ['an unknown payload', payloadFrame(39, Buffer.alloc(0))],
+  ['no payload', rawFrame(0, Buffer.alloc(0))],
+  ['two payloads', rawFrame(0, Buffer.from('0a001200', 'hex'))],
+  ['a number that is no sequence number', rawFrame(0, Buffer.from('0a004001', 'hex'))],
+  ['an IP set type that is unknown', felixStream('v3.33', [{ ipsetUpdate: { id: 's', type: 3 } }])],
+  ['an IP set without an id', felixStream('v3.33', [{ ipsetUpdate: { members: ['10.0.0.1/32'] } }])],
+  ['a policy without an id', felixStream('v3.33', [{ activePolicyUpdate: { policy: {} } }])],
+  [
+    'a policy without content',
+    felixStream('v3.33', [{ activePolicyUpdate: { id: { name: 'x', kind: 'K' } } }]),
+  ],
+  ['a profile without a name', felixStream('v3.33', [{ activeProfileUpdate: { id: {}, profile: {} } }])],
+  ['an endpoint without an id', felixStream('v3.33', [{ workloadEndpointUpdate: { endpoint: {} } }])],
+  [
+    'an endpoint without content',
+    felixStream('v3.33', [{ workloadEndpointUpdate: { id: { workloadId: 'w' } } }]),
+  ],
+  [
+    'a default action that is unknown',
+    felixStream('v3.33', [
+      {
+        workloadEndpointUpdate: {
+          id: { workloadId: 'w' },
+          endpoint: { tiers: [{ defaultAction: 'Allow' }] },
+        },
+      },
+    ]),
+  ],
+  [
+    'a compound name that does not fit its tier',
+    felixStream('v3.30', [{ activePolicyRemove: { id: { tier: 'security', name: 'default.x' } } }]),
+  ],
+  ['text that is no UTF-8', payloadFrame(2, Buffer.from('0a01ff', 'hex'))],
+])('%s is refused', (_what, stream) => {
+  expect(failure(stream).code).toBe('FELIX_MESSAGE_INVALID');
+});
+
+test('a gap, a repetition and a start in the middle are refused', () => {
+  const message: Payload = { encapsulation: {} };
+  const at = (n: number) => felixStream('v3.33', [message], n);
+  expect(failure(at(0), at(2)).code).toBe('FELIX_SEQUENCE_GAP');
+  expect(failure(at(0), at(1), at(1)).code).toBe('FELIX_SEQUENCE_GAP');
+  expect(failure(at(7)).code).toBe('FELIX_SEQUENCE_GAP');
+});
+
+test('64-bit values of no interest do no harm', () => {
+  const qosControls = { IngressBandwidth: '9223372036854775807', EgressBurst: '-1' };
+  const model = read(
+    felixStream('v3.33', [
+      { workloadEndpointUpdate: { id: { workloadId: 'w' }, endpoint: { name: 'cali1', qosControls } } },
+    ]),
+  );
+  expect([...model.workloads.values()][0]!.name).toBe('cali1');
+});
+
+test('no default action is Deny', () => {
+  const tiers = ['', 'Deny', 'Pass'].map((defaultAction, i) => ({ name: `t${i}`, defaultAction }));
+  const model = read(
+    felixStream('v3.33', [{ workloadEndpointUpdate: { id: { workloadId: 'w' }, endpoint: { tiers } } }]),
+  );
+  expect([...model.workloads.values()][0]!.tiers.map((t) => t.defaultAction)).toEqual([
+    'Deny',
+    'Deny',
+    'Pass',
+  ]);
+});

@@ -1,0 +1,29 @@
+import path from 'node:path';
+import type { Type } from 'protobufjs';
+import { loadSync } from 'protobufjs';
+import { encodeFrame } from '../../../../src/driver/felix/frame-decoder';
+
+/** A ToDataplane payload by its camel-case name, for example `{ inSync: {} }`. */
+export type Payload = Readonly<Record<string, unknown>>;
+
+/** The message type of that name in a form's .proto. */
+export function messageType(form: string, name: string): Type {
+  return loadSync(path.resolve(__dirname, '../../../../felix-proto', `${form}.proto`)).lookupType(
+    `felix.${name}`,
+  );
+}
+
+/** Frames as Felix of that form would send them, numbered from `first`. */
+export function felixStream(form: string, payloads: readonly Payload[], first = 0): Buffer {
+  const type = messageType(form, 'ToDataplane');
+  return Buffer.concat(
+    payloads.map((payload, i) =>
+      encodeFrame(type.encode(type.fromObject({ ...payload, sequenceNumber: first + i })).finish()),
+    ),
+  );
+}
+
+/** A frame of raw ToDataplane fields after the sequence number, for what no form would send. */
+export function rawFrame(sequence: number, body: Uint8Array): Buffer {
+  return Buffer.from(encodeFrame(Buffer.concat([body, Uint8Array.of(15 * 8, sequence)])));
+}
