@@ -1,0 +1,338 @@
+import { CalicoP4Error } from '../../errors';
+import type {
+  AnyForm,
+  DportForm,
+  DstForm,
+  Forms,
+  Hit,
+  ProtoForm,
+  Slices,
+  SportForm,
+  SrcForm,
+} from './conditions';
+import { contains, PORT_MAX } from './intervals';
+import { FAMILY_4 } from './labels';
+import type { Action, Step, Verdict } from './outcomes';
+import type { AddressMatch } from './rules';
+
+/**
+ * The decision diagram: what is left of a program once the packet's source class is known, then its destination class,
+ * its protocol, the class of its destination port, of its source port.
+ *
+ *      ┌────────┐ class 7  ┌────────┐ proto 6  ┌──────────┐ class 3 ┌───────────┐
+ *      │ 0 src  ├─────────►│ 1 dst  ├─────────►│ 3 dport  ├────────►│ leaf allow│
+ *      └───┬────┘          └───┬────┘          └────┬─────┘         └───────────┘
+ *          └ fallback ► …      └ fallback ► …       └ fallback ► …
+ *
+ * A branch *is* its undecided rules, never its present rows: a class that appears later adds a row and changes nothing else.
+ */
+export type Node = Leaf | Branch;
+
+export interface Leaf {
+  readonly kind: 'leaf';
+  readonly verdict: Verdict;
+  /** What the packet hit, the deciding one first. */
+  readonly hits: HitList;
+}
+
+/** What a leaf's packet hit, in order. */
+export function stepsOf(leaf: Leaf): readonly Step[] {
+  const steps: Step[] = [];
+  for (let at: HitList | null = leaf.hits; at !== null; at = at.before) steps.unshift(at.hit.step);
+  return steps;
+}
+
+/** 0 source, 1 destination, 2 protocol, 3 destination port, 4 source port. */
+export type Level = 0 | 1 | 2 | 3 | 4;
+
+export interface Branch {
+  readonly kind: 'branch';
+  readonly level: Level;
+  /** Levels 3 and 4: the packet's protocol, since port classes are per protocol. 0 above. */
+  readonly protocol: number;
+  /** What the packet has hit already, last first. */
+  readonly hits: HitList | null;
+  /** The undecided rules in order; `tiers` says which belong together for a pass. */
+  readonly forms: readonly AnyForm[];
+  readonly tiers: readonly number[];
+  /** Levels 0 and 1: groups that some rule asks for at this level. */
+  readonly groups: ReadonlySet<number>;
+}
+
+export interface HitList {
+  readonly id: number;
+  readonly hit: Hit;
+  readonly before: HitList | null;
+}
+
+/** An address class as a branch sees it. */
+export interface ClassView {
+  readonly labels: readonly number[];
+  has(label: number): boolean;
+  readonly slices: Slices;
+}
+
+export interface ProgramRule {
+  readonly form: SrcForm;
+  /** Rules of one tier have the same number, and stand together. */
+  readonly tier: number;
+}
+
+export interface Diagram {
+  /** The program must end in a rule that always matches and decides. */
+  root(program: readonly ProgramRule[]): Node;
+  /**
+   * Where a value without a row leads. It depends on the branch alone: for an address, what an IPv4 address without any label
+   * gives; for a protocol, what one gives that no rule names; for a port, what one gives that is in the large port sets
+   * (more than half of all ports) and in none of the small ones. What does not fit it, IPv6 say, has rows.
+   */
+  fallback(branch: Branch): Node;
+  atClass(branch: Branch, view: ClassView): Node;
+  atProtocol(branch: Branch, protocol: number): Node;
+  /** Protocols that may lead elsewhere than the fallback. */
+  protocolsOf(branch: Branch): readonly number[];
+  atPort(branch: Branch, port: number): Node;
+  /** Forgets what is neither kept nor reachable from it at once, when there is a lot of it. */
+  forget(keep: ReadonlySet<Node>): void;
+  /** Branches and leaves remembered. */
+  readonly size: number;
+}
+
+const OTHER_FAMILY_LABELS: ClassView = {
+  labels: [FAMILY_4],
+  has: (label) => label === FAMILY_4,
+  slices: () => [],
+};
+
+export function createDiagram(forms: Forms, groupOf: (label: number) => number): Diagram {
+  let nodes = new Map<string, Node>();
+  let hitLists = new Map<string, HitList>();
+  let lastHitList = 0;
+  let children = new WeakMap<Branch, Map<string, Node>>();
+  const keys = new WeakMap<Node, string>();
+
+  const push = (before: HitList | null, hit: Hit): HitList => {
+    const key = `${before?.id ?? 0}:${hit.id}`;
+    let list = hitLists.get(key);
+    if (list === undefined) {
+      list = { id: ++lastHitList, hit, before };
+      hitLists.set(key, list);
+    }
+    return list;
+  };
+
+  const leaf = (hits: HitList): Leaf => {
+    const key = `L${hits.id}`;
+    const known = nodes.get(key);
+    if (known?.kind === 'leaf') return known;
+    const made: Leaf = { kind: 'leaf', verdict: hits.hit.action === 'allow' ? 'allow' : 'deny', hits };
+    nodes.set(key, made);
+    keys.set(made, key);
+    return made;
+  };
+
+  /** Takes what is certain, cuts what can not be reached, and finds the first level that matters. */
+  const settle = (
+    level: number,
+    protocol: number,
+    hits: HitList | null,
+    left: readonly AnyForm[],
+    leftTiers: readonly number[],
+  ): Node => {
+    let out: AnyForm[] = [];
+    const tiers: number[] = [];
+    for (let i = 0; i < left.length; i++) {
+      const form = left[i]!;
+      const { action } = form.hit;
+      if (!form.certain) {
+        out.push(form);
+        tiers.push(leftTiers[i]!);
+        continue;
+      }
+      if (out.length === 0) {
+        hits = push(hits, form.hit);
+        if (action === 'allow' || action === 'deny') return leaf(hits);
+      } else {
+        out.push(form);
+        tiers.push(leftTiers[i]!);
+        if (endsProgram(action, out, tiers)) break;
+      }
+      if (action !== 'log') while (i + 1 < left.length && leftTiers[i + 1] === leftTiers[i]) i++;
+    }
+    if (out.length === 0)
+      throw new CalicoP4Error('POLICY_INVALID', 'a program ends without a verdict: this is a bug');
+    while (!out.some((form) => form.asks)) {
+      out = out.map(unasked);
+      level++;
+    }
+    return branch(level as Level, level >= 3 ? protocol : 0, hits, out, tiers);
+  };
+
+  const unasked = (form: AnyForm): AnyForm => {
+    switch (form.level) {
+      case 0:
+        return form.next!;
+      case 1:
+        return form.next!;
+      case 3:
+        return forms.afterDport(form);
+      default:
+        // Below the protocol a form that asks nothing is certain, and a program ends in a certain one.
+        throw new CalicoP4Error('POLICY_INVALID', 'a diagram asks nothing and has no verdict: this is a bug');
+    }
+  };
+
+  const branch = (
+    level: Level,
+    protocol: number,
+    hits: HitList | null,
+    left: readonly AnyForm[],
+    tiers: readonly number[],
+  ): Branch => {
+    // A pass is the form and how many rules it skips; other rules do not depend on their tier.
+    const parts = left.map((form, i) => {
+      if (form.hit.action !== 'pass') return String(form.id);
+      let end = i + 1;
+      while (end < left.length && tiers[end] === tiers[i]) end++;
+      return `${form.id}+${end - i - 1}`;
+    });
+    const key = `${level}.${protocol}.${hits?.id ?? 0}|${parts.join(',')}`;
+    const known = nodes.get(key);
+    if (known?.kind === 'branch') return known;
+    const groups = new Set<number>();
+    if (level <= 1)
+      for (const form of left as readonly (SrcForm | DstForm)[]) for (const g of form.groups) groups.add(g);
+    const made: Branch = { kind: 'branch', level, protocol, hits, forms: left, tiers, groups };
+    nodes.set(key, made);
+    keys.set(made, key);
+    return made;
+  };
+
+  /** The child under a signature: everything of the value that the branch can tell. */
+  const child = (
+    node: Branch,
+    signature: string,
+    protocol: number,
+    next: (form: AnyForm) => AnyForm | undefined,
+  ): Node => {
+    let known = children.get(node);
+    if (known === undefined) {
+      known = new Map();
+      children.set(node, known);
+    }
+    let found = known.get(signature);
+    if (found === undefined) {
+      const left: AnyForm[] = [];
+      const tiers: number[] = [];
+      node.forms.forEach((form, i) => {
+        const after = next(form);
+        if (after === undefined) return;
+        left.push(after);
+        tiers.push(node.tiers[i]!);
+      });
+      found = settle(node.level + 1, protocol, node.hits, left, tiers);
+      known.set(signature, found);
+    }
+    return found;
+  };
+
+  const atClass = (node: Branch, view: ClassView): Node => {
+    let signature = '';
+    for (const label of view.labels) if (node.groups.has(groupOf(label))) signature += `${label},`;
+    return node.level === 0
+      ? child(node, signature, 0, (form) => {
+          const f = form as SrcForm;
+          return holds(f.match.src, view) ? forms.afterSource(f, view.slices) : undefined;
+        })
+      : child(node, signature, 0, (form) => {
+          const f = form as DstForm;
+          return holds(f.tail.dst, view) ? forms.afterDestination(f, view.slices) : undefined;
+        });
+  };
+
+  /** `member` says whether the value is in the form's port set. */
+  const atPorts = (node: Branch, member: (form: DportForm | SportForm) => boolean): Node => {
+    let signature = '';
+    for (const form of node.forms) signature += member(form as DportForm | SportForm) ? '1' : '0';
+    return child(node, signature, node.protocol, (form) => {
+      if (!member(form as DportForm | SportForm)) return undefined;
+      return form.level === 3 ? forms.afterDport(form) : { ...(form as SportForm), certain: true };
+    });
+  };
+
+  const portsOf = (form: DportForm | SportForm): DportForm['dports'] =>
+    form.level === 3 ? form.dports : form.sports;
+
+  return {
+    root: (program) =>
+      settle(
+        0,
+        0,
+        null,
+        program.map((rule) => rule.form),
+        program.map((rule) => rule.tier),
+      ),
+    fallback(node) {
+      switch (node.level) {
+        case 0:
+        case 1:
+          return atClass(node, OTHER_FAMILY_LABELS);
+        case 2:
+          return child(node, '*', 0, (form) => forms.afterProtocol(form as ProtoForm, 'others'));
+        default:
+          return atPorts(node, (form) => portsOf(form).size * 2 > PORT_MAX + 1);
+      }
+    },
+    atClass,
+    atProtocol: (node, protocol) =>
+      child(node, String(protocol), protocol, (form) => forms.afterProtocol(form as ProtoForm, protocol)),
+    protocolsOf: (node) => [
+      ...new Set(node.forms.flatMap((form) => [...(form as ProtoForm).flow.entries.keys()])),
+    ],
+    atPort: (node, port) => atPorts(node, (form) => contains(portsOf(form), port)),
+    forget(keep) {
+      nodes = new Map();
+      hitLists = new Map();
+      const oldChildren = children;
+      children = new WeakMap();
+      const keepForms: AnyForm[] = [];
+      const keepHits: Hit[] = [];
+      for (const node of keep) {
+        nodes.set(keys.get(node)!, node);
+        if (node.kind === 'branch') for (const form of node.forms) keepForms.push(form);
+        for (let at: HitList | null = node.hits; at !== null; at = at.before) {
+          hitLists.set(`${at.before?.id ?? 0}:${at.hit.id}`, at);
+          keepHits.push(at.hit);
+        }
+        if (node.kind === 'leaf') continue;
+        const kept = [...(oldChildren.get(node) ?? [])].filter(([, to]) => keep.has(to));
+        children.set(node, new Map(kept));
+      }
+      forms.forget(keepForms, keepHits);
+    },
+    get size() {
+      return nodes.size;
+    },
+  };
+}
+
+/**
+ * Whether nothing behind the last of `rules`, which always matches, can be reached. It ends its tier unless it only logs; the
+ * tiers behind it are out of reach only if no rule of its tier may pass before it.
+ */
+export function endsProgram(
+  action: Action,
+  rules: readonly { readonly hit: Hit }[],
+  tiers: readonly number[],
+): boolean {
+  if (action === 'log' || action === 'pass') return false;
+  const tier = tiers[tiers.length - 1];
+  return !rules.some((rule, i) => tiers[i] === tier && rule.hit.action === 'pass');
+}
+
+function holds(match: AddressMatch | null, view: ClassView): boolean {
+  if (match === null) return true;
+  for (const label of match.allOf) if (!view.has(label)) return false;
+  for (const label of match.noneOf) if (view.has(label)) return false;
+  return match.anyOf === null || match.anyOf.some((label) => view.has(label));
+}

@@ -1,0 +1,80 @@
+import type { Prefix } from './address';
+
+/**
+ * What a rule can ask of an address, as numbers. A *label* is what an address has or has not; a *group* is what a rule names.
+ * They are the same number except for IP_AND_PORT sets: the group "ports of set X" has one label for each (protocol, port) in X,
+ * so that a node of a diagram goes on to be right when X gets a port that it never had.
+ */
+export type LabelInfo =
+  | { readonly kind: 'family'; readonly family: 4 | 6 }
+  | { readonly kind: 'set'; readonly set: string }
+  | { readonly kind: 'net'; readonly prefix: Prefix; readonly text: string }
+  | { readonly kind: 'ports'; readonly set: string }
+  | { readonly kind: 'slice'; readonly group: number; readonly protocol: number; readonly port: number };
+
+export const FAMILY_4 = 1;
+export const FAMILY_6 = 2;
+
+export interface Labels {
+  /** Membership of a NET or IP set. */
+  set(setId: string): number;
+  /** Membership of a CIDR; the whole of a family is the family's label. */
+  net(prefix: Prefix, text: string): number;
+  /** The group of all (protocol, port) slices of an IP_AND_PORT set. */
+  ports(setId: string): number;
+  slice(group: number, protocol: number, port: number): number;
+  info(label: number): LabelInfo;
+  /** The group that a label belongs to: itself, but for slices. */
+  groupOf(label: number): number;
+  /** As people read it: `set s:abc`, `10.0.0.0/8`, `set n:xyz/6:80`. */
+  describe(label: number): string;
+}
+
+export function createLabels(): Labels {
+  const infos: LabelInfo[] = [
+    // Label 0 is never used.
+    { kind: 'set', set: '' },
+    { kind: 'family', family: 4 },
+    { kind: 'family', family: 6 },
+  ];
+  const groups: number[] = [0, FAMILY_4, FAMILY_6];
+  const byKey = new Map<string, number>();
+  const intern = (key: string, info: LabelInfo): number => {
+    let label = byKey.get(key);
+    if (label === undefined) {
+      label = infos.length;
+      infos.push(info);
+      groups.push(info.kind === 'slice' ? info.group : label);
+      byKey.set(key, label);
+    }
+    return label;
+  };
+  const describe = (label: number): string => {
+    const info = infos[label]!;
+    switch (info.kind) {
+      case 'family':
+        return `IPv${info.family}`;
+      case 'set':
+        return `set ${info.set}`;
+      case 'net':
+        return info.text;
+      case 'ports':
+        return `ports of set ${info.set}`;
+      case 'slice':
+        return `${describe(info.group)}: ${info.protocol}:${info.port}`;
+    }
+  };
+  return {
+    set: (set) => intern(`s${set}`, { kind: 'set', set }),
+    net(prefix, text) {
+      if (prefix.len === (prefix.family === 4 ? 96 : 0)) return prefix.family === 4 ? FAMILY_4 : FAMILY_6;
+      return intern(`c${prefix.key}`, { kind: 'net', prefix, text });
+    },
+    ports: (set) => intern(`p${set}`, { kind: 'ports', set }),
+    slice: (group, protocol, port) =>
+      intern(`q${group}/${protocol}:${port}`, { kind: 'slice', group, protocol, port }),
+    info: (label) => infos[label]!,
+    groupOf: (label) => groups[label]!,
+    describe,
+  };
+}

@@ -1,0 +1,199 @@
+import type { FelixModel, Policy, Profile, Rule, TierInfo, WorkloadEndpoint } from '../../model/model';
+import { isStaged, policyKey } from '../../model/model';
+import type { Forms, SrcForm } from './conditions';
+import type { ProgramRule } from './diagram';
+import type { Direction, Reason, RuleRef } from './outcomes';
+import { PROTO_IPIP, PROTO_UDP } from './protocols';
+import type { RuleContext, RuleMatch } from './rules';
+import { readAction, readMatch, setsOf } from './rules';
+
+/**
+ * The ordered rules of one endpoint in one direction, ended by a rule that denies everything.
+ *
+ * Authority: felix/rules/endpoints.go (endpointIptablesChain). Where the dataplanes differ (a pass in a profile: the eBPF one
+ * denies, iptables looks at the next profile) the one that allows less is taken.
+ */
+export interface Programs {
+  /** Starts a compile. */
+  begin(model: FelixModel, onProblem: (message: string) => void): void;
+  of(workload: WorkloadEndpoint, direction: Direction): readonly ProgramRule[];
+}
+
+interface Compiled {
+  /** The states of the IP sets that the rules name, when they were compiled. */
+  readonly setStates: string;
+  readonly forms: readonly SrcForm[];
+  readonly problems: readonly string[];
+}
+
+const DEFAULT_VXLAN_PORT = 4789;
+
+const EVERYTHING: RuleMatch = {
+  src: null,
+  dst: null,
+  protocol: { is: null, not: null },
+  srcPorts: null,
+  dstPorts: null,
+  icmp: null,
+};
+
+export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProblem'>): Programs {
+  const compiled = new WeakMap<readonly Rule[], Map<string, Compiled>>();
+  let model!: FelixModel;
+  let onProblem: (message: string) => void = () => undefined;
+  let seenThisTime = new Map<readonly Rule[], Map<string, Compiled>>();
+  let encaps: readonly SrcForm[] = [];
+
+  const deny = (reason: Reason, match: RuleMatch = EVERYTHING): SrcForm =>
+    // EVERYTHING and the encapsulations always can match.
+    forms.rule(match, forms.hit(reason, 'deny'))!;
+
+  /** `where` is the rule without index and action; it is part of the cache's key with the list's identity. */
+  const compile = (
+    rules: readonly Rule[],
+    where: Omit<RuleRef, 'index' | 'action'>,
+    name: string,
+  ): readonly SrcForm[] => {
+    const place = `${where.tier ?? ''}|${name}|${where.direction}`;
+    const seen = seenThisTime.get(rules)?.get(place);
+    if (seen !== undefined) return seen.forms;
+
+    const setStates = rules
+      .flatMap((rule) => setsOf(rule))
+      .map(({ id, use }) => context.ipSets.state(id, use))
+      .join();
+    let cache = compiled.get(rules);
+    if (cache === undefined) {
+      cache = new Map();
+      compiled.set(rules, cache);
+    }
+    let found = cache.get(place);
+    if (found?.setStates !== setStates) {
+      const problems: string[] = [];
+      const list: SrcForm[] = [];
+      rules.forEach((rule, index) => {
+        const problem = (message: string): void => {
+          problems.push(`${name} ${where.direction} rule ${index}: ${message}`);
+        };
+        const read = readAction(rule.action, problem);
+        const match = readMatch(rule, read, { ...context, onProblem: problem });
+        if (match === undefined) return;
+        // There is nothing behind the profiles to pass to.
+        const action = read === 'pass' && where.profile !== null ? 'deny' : read;
+        const form = forms.rule(match, forms.hit({ ...where, index, action }, action));
+        if (form !== undefined) list.push(form);
+      });
+      found = { setStates, forms: list, problems };
+      cache.set(place, found);
+    }
+    for (const problem of found.problems) onProblem(problem);
+    const seenOf = seenThisTime.get(rules);
+    if (seenOf === undefined) seenThisTime.set(rules, new Map([[place, found]]));
+    else seenOf.set(place, found);
+    return found.forms;
+  };
+
+  const policyRules = (tier: string, policy: Policy, direction: Direction): readonly SrcForm[] =>
+    compile(
+      direction === 'ingress' ? policy.inboundRules : policy.outboundRules,
+      { kind: 'rule', tier, policy: policy.id, profile: null, direction },
+      `policy ${policyKey(policy.id)}`,
+    );
+
+  const profileRules = (profile: Profile, direction: Direction): readonly SrcForm[] =>
+    compile(
+      direction === 'ingress' ? profile.inboundRules : profile.outboundRules,
+      { kind: 'rule', tier: null, policy: null, profile: profile.name, direction },
+      `profile ${profile.name}`,
+    );
+
+  const tierRules = (tier: TierInfo, direction: Direction): readonly SrcForm[] => {
+    const named = direction === 'ingress' ? tier.ingressPolicies : tier.egressPolicies;
+    const enforced = named.filter((id) => !isStaged(id));
+    if (enforced.length === 0) return [];
+    const out: SrcForm[] = [];
+    for (const id of enforced) {
+      const policy = model.policies.get(policyKey(id));
+      if (policy === undefined) {
+        onProblem(
+          `policy ${policyKey(id)} is named by an endpoint but unknown: its place in tier ${tier.name} denies`,
+        );
+        out.push(deny({ kind: 'missing-policy', tier: tier.name, policy: id, direction }));
+      } else out.push(...policyRules(tier.name, policy, direction));
+    }
+    if (tier.defaultAction !== 'Pass') out.push(deny({ kind: 'end-of-tier', tier: tier.name, direction }));
+    return out;
+  };
+
+  /** Pods must not send what the network would take for the nodes' own tunnels. */
+  const encapRules = (): readonly SrcForm[] => {
+    const { intervals } = context;
+    const out: SrcForm[] = [];
+    if (!configBool(model.config, 'AllowVXLANPacketsFromWorkloads')) {
+      const port = vxlanPort(model.config);
+      const dstPorts = {
+        positive: { intervals: intervals.of([{ first: port, last: port }]), sets: [] },
+        negative: null,
+        everySet: [],
+      };
+      out.push(
+        deny(
+          { kind: 'encap-from-workload', encap: 'vxlan', direction: 'egress' },
+          { ...EVERYTHING, protocol: { is: PROTO_UDP, not: null }, dstPorts },
+        ),
+      );
+    }
+    if (!configBool(model.config, 'AllowIPIPPacketsFromWorkloads')) {
+      out.push(
+        deny(
+          { kind: 'encap-from-workload', encap: 'ipip', direction: 'egress' },
+          { ...EVERYTHING, protocol: { is: PROTO_IPIP, not: null } },
+        ),
+      );
+    }
+    return out;
+  };
+
+  return {
+    begin(now, problem) {
+      model = now;
+      onProblem = problem;
+      seenThisTime = new Map();
+      encaps = encapRules();
+    },
+    of(workload, direction) {
+      if (workload.state !== 'active') {
+        return [{ form: deny({ kind: 'admin-down', direction }), tier: 0 }];
+      }
+      const out: ProgramRule[] = [];
+      let tier = 0;
+      const add = (list: readonly SrcForm[]): void => {
+        for (const form of list) out.push({ form, tier });
+        tier++;
+      };
+      if (direction === 'egress') add(encaps);
+      for (const info of workload.tiers) add(tierRules(info, direction));
+      for (const name of workload.profileIds) {
+        const profile = model.profiles.get(name);
+        if (profile === undefined) {
+          onProblem(`profile ${name} is named by an endpoint but unknown: it denies`);
+          add([deny({ kind: 'missing-profile', profile: name, direction })]);
+        } else add(profileRules(profile, direction));
+      }
+      add([deny({ kind: 'no-profile-match', direction })]);
+      return out;
+    },
+  };
+}
+
+/** Felix's spelling of true (felix/config/param_types.go); what it can not read is the default, false. */
+function configBool(config: ReadonlyMap<string, string>, name: string): boolean {
+  return ['true', '1', 'yes', 'y', 't'].includes((config.get(name) ?? '').toLowerCase());
+}
+
+/** What Felix can not read is the default. */
+function vxlanPort(config: ReadonlyMap<string, string>): number {
+  const text = config.get('VXLANPort') ?? '';
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : DEFAULT_VXLAN_PORT;
+  return port <= 65535 ? port : DEFAULT_VXLAN_PORT;
+}

@@ -1,0 +1,274 @@
+import type { IcmpMatch, PortRange, Rule } from '../../model/model';
+import type { Prefix, PrefixCache } from './address';
+import { looksLikeV6 } from './address';
+import type { Intervals, IntervalSet } from './intervals';
+import type { IpSets, SetUse } from './ip-sets';
+import type { Labels } from './labels';
+import { FAMILY_4, FAMILY_6 } from './labels';
+import type { Action } from './outcomes';
+import { protocolNumber } from './protocols';
+
+/**
+ * One rule in terms of labels and intervals: a conjunction of what it asks at each level.
+ *
+ * Authority: felix/rules/policy.go (FilterRuleToIPVersion, CalculateRuleMatch, the match blocks). HTTP matches and the
+ * service-account fields are not looked at: neither felix/rules nor felix/bpf/polprog has a word of them (only the
+ * calculation graph and the XDP state read `http_match`); service accounts arrive resolved, as IP sets.
+ *
+ * What can not be decided (an unknown set, a member, CIDR or protocol that can not be read) is decided so that less is
+ * allowed: a deny rule takes the condition as met, every other rule does not match.
+ */
+export interface RuleMatch {
+  readonly src: AddressMatch | null;
+  readonly dst: AddressMatch | null;
+  readonly protocol: ProtocolMatch;
+  /** Null: the rule does not look at ports there. */
+  readonly srcPorts: PortMatch | null;
+  readonly dstPorts: PortMatch | null;
+  /** type * 256 + code, for ICMP and ICMPv6 only; null: no ICMP match. */
+  readonly icmp: IntervalSet | null;
+}
+
+/** All of `allOf`, none of `noneOf`, and one of each list in `anyOf`; numbers are labels. */
+export interface AddressMatch {
+  readonly anyOf: readonly number[] | null;
+  readonly allOf: readonly number[];
+  readonly noneOf: readonly number[];
+}
+
+export interface ProtocolMatch {
+  readonly is: number | null;
+  readonly not: number | null;
+}
+
+/** Groups are those of IP_AND_PORT sets. */
+export interface PortMatch {
+  /** A port in the intervals or in one of the sets; null: any port will do. */
+  readonly positive: PortAlternatives | null;
+  readonly negative: PortAlternatives | null;
+  /** And in each of these sets. */
+  readonly everySet: readonly number[];
+}
+
+export interface PortAlternatives {
+  readonly intervals: IntervalSet;
+  readonly sets: readonly number[];
+}
+
+/** What reading a rule needs. */
+export interface RuleContext {
+  readonly prefixes: PrefixCache;
+  readonly labels: Labels;
+  readonly intervals: Intervals;
+  readonly ipSets: IpSets;
+  /** Called with what can not be read; the message does not name the rule. */
+  readonly onProblem: (message: string) => void;
+}
+
+/** The rule's action; what is not known denies. */
+export function readAction(action: string, onProblem: (message: string) => void): Action {
+  switch (action.toLowerCase()) {
+    case '':
+    case 'allow':
+      return 'allow';
+    case 'deny':
+      return 'deny';
+    case 'log':
+      return 'log';
+    case 'pass':
+    case 'next-tier':
+      return 'pass';
+    default:
+      onProblem(`unknown action "${action}" denies`);
+      return 'deny';
+  }
+}
+
+/** The IP sets that a rule names, with how it uses them. */
+export function setsOf(rule: Rule): readonly { readonly id: string; readonly use: SetUse }[] {
+  const addresses = [rule.srcIpSetIds, rule.dstIpSetIds, rule.notSrcIpSetIds, rule.notDstIpSetIds];
+  const ports = [
+    rule.srcNamedPortIpSetIds,
+    rule.notSrcNamedPortIpSetIds,
+    rule.dstNamedPortIpSetIds,
+    rule.notDstNamedPortIpSetIds,
+    rule.dstIpPortSetIds,
+  ];
+  return [
+    ...addresses.flat().map((id) => ({ id, use: 'addresses' as const })),
+    ...ports.flat().map((id) => ({ id, use: 'ports' as const })),
+  ];
+}
+
+/** Undefined when the rule matches no packet at all. */
+export function readMatch(rule: Rule, action: Action, context: RuleContext): RuleMatch | undefined {
+  const { labels, intervals, onProblem } = context;
+  const denies = action === 'deny';
+  const families = familiesOf(rule);
+  let never = families.length === 0;
+  /** The condition can not be decided: met for a deny rule, fatal for any other. */
+  const undecided = (): void => {
+    if (!denies) never = true;
+  };
+
+  const nets = (texts: readonly string[]): { readonly labels: readonly number[]; readonly all: boolean } => {
+    const found: number[] = [];
+    let all = true;
+    for (const text of texts) {
+      if (!families.includes(looksLikeV6(text) ? 6 : 4)) continue;
+      const prefix: Prefix | 'nowhere' | undefined = context.prefixes.parse(text);
+      if (prefix === undefined) {
+        onProblem(`"${text}" is no CIDR`);
+        all = false;
+      } else if (prefix !== 'nowhere') found.push(labels.net(prefix, text));
+    }
+    return { labels: found, all };
+  };
+
+  const address = (
+    positiveNets: readonly string[],
+    negativeNets: readonly string[],
+    positiveSets: readonly string[],
+    negativeSets: readonly string[],
+    alsoAllOf: readonly number[],
+  ): AddressMatch | null => {
+    let anyOf: readonly number[] | null = null;
+    if (positiveNets.length > 0) {
+      const found = nets(positiveNets);
+      if (found.all) anyOf = distinct(found.labels);
+      else undecided();
+    }
+    const negative = nets(negativeNets);
+    if (!negative.all) undecided();
+    const noneOf = [...negative.labels];
+    const allOf = [...alsoAllOf];
+    for (const id of positiveSets) {
+      const state = context.ipSets.state(id, 'addresses');
+      if (state === 'unusable') undecided();
+      // A deny rule can not rely on a set that has more members than we can read.
+      else if (!(state === 'partial' && denies)) allOf.push(labels.set(id));
+    }
+    for (const id of negativeSets) {
+      const state = context.ipSets.state(id, 'addresses');
+      if (state !== 'good') undecided();
+      if (state !== 'unusable') noneOf.push(labels.set(id));
+    }
+    if (anyOf?.length === 0) never = true;
+    if (anyOf?.length === 1) {
+      allOf.push(anyOf[0]!);
+      anyOf = null;
+    }
+    if (anyOf === null && allOf.length === 0 && noneOf.length === 0) return null;
+    return { anyOf, allOf: distinct(allOf), noneOf: distinct(noneOf) };
+  };
+
+  const alternatives = (
+    ranges: readonly PortRange[],
+    sets: readonly string[],
+    positive: boolean,
+  ): PortAlternatives | null => {
+    if (ranges.length === 0 && sets.length === 0) return null;
+    let certain = true;
+    const groups: number[] = [];
+    for (const id of sets) {
+      const state = context.ipSets.state(id, 'ports');
+      if (state === 'unusable' || (state === 'partial' && denies === positive)) {
+        undecided();
+        certain = false;
+      }
+      if (state !== 'unusable') groups.push(labels.ports(id));
+    }
+    // For a deny rule: any port may be one of the set's, none is surely.
+    if (positive && !certain) return { intervals: intervals.full, sets: [] };
+    return { intervals: intervals.of(ranges), sets: distinct(groups) };
+  };
+
+  const everySet: number[] = [];
+  for (const id of rule.dstIpPortSetIds) {
+    const state = context.ipSets.state(id, 'ports');
+    if (state === 'unusable' || (state === 'partial' && denies)) undecided();
+    else everySet.push(labels.ports(id));
+  }
+
+  const portMatch = (
+    positive: PortAlternatives | null,
+    negative: PortAlternatives | null,
+    every: readonly number[],
+  ): PortMatch | null =>
+    positive === null && negative === null && every.length === 0
+      ? null
+      : { positive, negative, everySet: distinct(every) };
+
+  const protocol = (value: number | string | undefined): number | null => {
+    if (value === undefined) return null;
+    const number = protocolNumber(value);
+    if (number !== undefined) return number;
+    onProblem(`"${value}" is no IP protocol`);
+    undecided();
+    return null;
+  };
+
+  // CIDRs say their family themselves; only what is left must be asked for.
+  const family =
+    families.length === 1 && rule.srcNets.length === 0 && rule.dstNets.length === 0 ? families : [];
+  const match: RuleMatch = {
+    src: address(
+      rule.srcNets,
+      rule.notSrcNets,
+      rule.srcIpSetIds,
+      rule.notSrcIpSetIds,
+      family.map((f) => (f === 4 ? FAMILY_4 : FAMILY_6)),
+    ),
+    dst: address(rule.dstNets, rule.notDstNets, rule.dstIpSetIds, rule.notDstIpSetIds, []),
+    protocol: { is: protocol(rule.protocol), not: protocol(rule.notProtocol) },
+    srcPorts: portMatch(
+      alternatives(rule.srcPorts, rule.srcNamedPortIpSetIds, true),
+      alternatives(rule.notSrcPorts, rule.notSrcNamedPortIpSetIds, false),
+      [],
+    ),
+    dstPorts: portMatch(
+      alternatives(rule.dstPorts, rule.dstNamedPortIpSetIds, true),
+      alternatives(rule.notDstPorts, rule.notDstNamedPortIpSetIds, false),
+      everySet,
+    ),
+    icmp: readIcmp(rule, intervals),
+  };
+  // No protocol has both ports and an ICMP type.
+  if (match.icmp !== null && (match.srcPorts !== null || match.dstPorts !== null)) never = true;
+  return never ? undefined : match;
+}
+
+/** Both ICMP fields as one interval set; null when the rule has neither. */
+function readIcmp(rule: Rule, intervals: Intervals): IntervalSet | null {
+  if (rule.icmp === undefined && rule.notIcmp === undefined) return null;
+  const of = (m: IcmpMatch): IntervalSet => {
+    const code = m.code ?? 0;
+    if (m.type < 0 || m.type > 255 || code < 0 || code > 255) return intervals.empty;
+    const first = m.type * 256 + code;
+    return intervals.of([{ first, last: m.code === undefined ? first + 255 : first }]);
+  };
+  const positive = rule.icmp === undefined ? intervals.full : of(rule.icmp);
+  return rule.notIcmp === undefined
+    ? positive
+    : intervals.intersect(positive, intervals.complement(of(rule.notIcmp)));
+}
+
+/**
+ * The families that a rule is for. A net field with nothing of a family drops the rule for that family, and so does a
+ * negated catch-all (felix/rules/policy.go filterNets, by the text).
+ */
+function familiesOf(rule: Rule): readonly (4 | 6)[] {
+  const all: readonly (4 | 6)[] = [4, 6];
+  return all.filter((family) => {
+    if (rule.ipVersion !== 0 && rule.ipVersion !== family) return false;
+    for (const nets of [rule.srcNets, rule.dstNets, rule.notSrcNets, rule.notDstNets]) {
+      if (nets.length > 0 && !nets.some((n) => looksLikeV6(n) === (family === 6))) return false;
+    }
+    const catchAll = family === 4 ? '0.0.0.0/0' : '::/0';
+    return !rule.notSrcNets.includes(catchAll) && !rule.notDstNets.includes(catchAll);
+  });
+}
+
+function distinct(labels: readonly number[]): readonly number[] {
+  return [...new Set(labels)].sort((a, b) => a - b);
+}

@@ -1,0 +1,110 @@
+/** Executes the policy tables from their rows as the pipeline would (docs/pipeline.md): lookups and the chain of defaults. */
+import ipaddr from 'ipaddr.js';
+import type { CompiledPolicy } from '../../../src/translators/policy/compiler';
+import type { Direction, Outcome } from '../../../src/translators/policy/outcomes';
+import type { PacketTuple } from '../../../src/translators/policy/reference';
+import type { Row } from '../../../src/translators/rows';
+
+export interface Walked {
+  readonly verdict: 'allow' | 'deny';
+  readonly outcome: Outcome;
+}
+
+interface Tables {
+  readonly exact: ReadonlyMap<string, Row>;
+  readonly prefixes: readonly Row[];
+}
+
+const PARAMS = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'];
+const LEAF = 0x8000_0000n;
+const ALLOW = 0x4000_0000n;
+
+/** Takes the rows as they are now; the walker does not see later changes. */
+export function createWalker(policy: Pick<CompiledPolicy, 'rows' | 'outcomes'>): {
+  walk(ep: number, direction: Direction, packet: PacketTuple): Walked;
+} {
+  const tables = index(policy.rows.values());
+  const outcomes = new Map(policy.outcomes);
+
+  const exact = (table: string, ...values: readonly bigint[]): Row | undefined =>
+    tables.exact.get(`${table}:${values.join(',')}`);
+
+  const addressClass = (text: string): bigint => {
+    const { hi, lo } = halvesOf(text);
+    const row = exact('addr_class', hi, lo);
+    if (row !== undefined) return row.params['class']!;
+    // Sorted by priority, so the first hit wins.
+    return tables.prefixes.find((r) => ternary(r, 'hi', hi) && ternary(r, 'lo', lo))?.params['class'] ?? 0n;
+  };
+
+  const portClass = (table: string, proto: number, port: number): bigint => {
+    for (let len = 16; len >= 0; len--) {
+      const row = exact(table, BigInt(proto), BigInt(port >> (16 - len)), BigInt(len));
+      if (row !== undefined) return row.params['class']!;
+    }
+    return 0n;
+  };
+
+  return {
+    walk(ep, direction, packet) {
+      const icmp = packet.proto === 1 || packet.proto === 58;
+      const dport = icmp ? packet.icmpType * 256 + packet.icmpCode : packet.dport;
+      const values: readonly (readonly [string, bigint])[] = [
+        ['step_src', addressClass(packet.src)],
+        ['step_dst', addressClass(packet.dst)],
+        ['step_proto', BigInt(packet.proto)],
+        ['step_dport', portClass('dport_class', packet.proto, dport)],
+        ['step_sport', portClass('sport_class', packet.proto, packet.sport)],
+      ];
+      const root = exact('endpoint_root', BigInt(ep), direction === 'ingress' ? 1n : 2n);
+      let chain = root === undefined ? [LEAF, LEAF, LEAF, LEAF, LEAF, LEAF] : chainOf(root);
+      for (const [table, value] of values) {
+        const row = exact(table, chain[0]!, value);
+        chain = row === undefined ? chain.slice(1) : chainOf(row);
+      }
+      const leaf = chain[0]!;
+      if (chain.length !== 1 || (leaf & LEAF) === 0n) throw new Error(`the walk ended at ${leaf}, no leaf`);
+      const outcome = outcomes.get(Number(leaf & (ALLOW - 1n)));
+      if (outcome === undefined) throw new Error(`leaf ${leaf} names no outcome`);
+      const verdict = (leaf & ALLOW) === 0n ? 'deny' : 'allow';
+      if (outcome.verdict !== verdict) throw new Error(`leaf ${leaf} and its outcome disagree`);
+      return { verdict, outcome };
+    },
+  };
+}
+
+function index(rows: Iterable<Row>): Tables {
+  const exact = new Map<string, Row>();
+  const prefixes: Row[] = [];
+  for (const row of rows) {
+    if (row.table === 'addr_class_prefix') {
+      prefixes.push(row);
+      continue;
+    }
+    const values = Object.values(row.match).flatMap((m) => {
+      if (m.kind === 'exact') return [m.value];
+      if (m.kind === 'lpm') return [m.value >> BigInt(16 - m.prefixLen), BigInt(m.prefixLen)];
+      throw new Error(`ternary field in ${row.table}`);
+    });
+    exact.set(`${row.table}:${values.join(',')}`, row);
+  }
+  prefixes.sort((a, b) => b.priority! - a.priority!);
+  return { exact, prefixes };
+}
+
+function chainOf(row: Row): bigint[] {
+  return PARAMS.filter((name) => row.params[name] !== undefined).map((name) => row.params[name]!);
+}
+
+function ternary(row: Row, field: string, value: bigint): boolean {
+  const m = row.match[field];
+  return m === undefined || (m.kind === 'ternary' && (value & m.mask) === m.value);
+}
+
+function halvesOf(text: string): { readonly hi: bigint; readonly lo: bigint } {
+  const parsed = ipaddr.parse(text);
+  const bytes = (parsed instanceof ipaddr.IPv4 ? parsed.toIPv4MappedAddress() : parsed).toByteArray();
+  const number = (part: readonly number[]): bigint =>
+    part.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
+  return { hi: number(bytes.slice(0, 8)), lo: number(bytes.slice(8)) };
+}
