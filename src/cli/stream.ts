@@ -1,8 +1,7 @@
 /** Runs the driver against a recorded stream, with the recording in Felix's place. */
-import { createReadStream, readFileSync } from 'node:fs';
+import { accessSync, constants, createReadStream } from 'node:fs';
 import { CalicoP4Error } from '../errors';
 import { createFelixLink } from '../driver/felix/felix-link';
-import { createFelixSession } from '../driver/felix/felix-session';
 import { createNode, type Node } from '../driver/node';
 import { serveFelix } from '../driver/serve';
 import type { Target } from '../driver/target';
@@ -35,12 +34,12 @@ export interface ReplayedStream {
 
 /** @throws CalicoP4Error FELIX_*, TARGET_*, USAGE */
 export async function replayStream(path: string, at: StopAt, target: Target): Promise<ReplayedStream> {
+  requireReadable(path);
   const started = performance.now();
-  const untilFrame = frameLimit(path, at);
   const link = createFelixLink({
     input: createReadStream(path),
     endsNormally: true,
-    ...(untilFrame === undefined ? {} : { untilFrame }),
+    ...(at === 'end' ? {} : { until: at === 'insync' ? 'in-sync' : at + 1 }),
   });
   const node = await createNode({ reconciler: target.reconciler, ports: EMBEDDED_PORTS });
   const writes = { inserted: 0, modified: 0, deleted: 0 };
@@ -73,22 +72,11 @@ export async function replayStream(path: string, at: StopAt, target: Target): Pr
   };
 }
 
-/** How many frames to take; undefined for all. */
-function frameLimit(path: string, at: StopAt): number | undefined {
-  if (at === 'end') return undefined;
-  if (at !== 'insync') return at + 1;
-  const session = createFelixSession();
-  session.push(readStream(path), () => session.model.inSync);
-  if (!session.model.inSync)
-    throw new CalicoP4Error('USAGE', `${path}: the stream ends before InSync; use --at end`);
-  return session.frames;
-}
-
-function readStream(path: string): Uint8Array {
+function requireReadable(path: string): void {
   try {
-    return readFileSync(path);
+    accessSync(path, constants.R_OK);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new CalicoP4Error('USAGE', `can not read the stream ${path}: ${why}`, { path }, { cause });
+    throw new CalicoP4Error('USAGE', `can not read the stream: ${why}`, { path }, { cause });
   }
 }

@@ -35,12 +35,11 @@ export function namesOf(
   };
 }
 
-const pairs = <T extends z.ZodType>(value: T): z.ZodType<[number, z.output<T>][]> =>
-  z.array(z.tuple([z.number(), value]));
+const numbered = z.array(z.tuple([z.number(), z.string()]));
 const fileSchema = z.strictObject({
   version: z.literal(1),
-  ports: pairs(z.string()),
-  endpoints: pairs(z.string()),
+  ports: numbered,
+  endpoints: numbered,
   outcomes: z.array(
     z.looseObject({
       id: z.number(),

@@ -57,8 +57,8 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
       const endpoints = placement.place(workloads);
       const compiled = compiler.compile(model, endpoints);
       const ways = endpointRows(model, endpoints, ports);
-      rows = [...compiled.rows, ...ways.rows];
-      names = namesOf(endpoints, compiled.outcomes, ports);
+      rows = [...compiled.rows.values(), ...ways.rows];
+      names = namesOf(endpoints, compiled.outcomes.values(), ports);
 
       reconciler.replaceDesired(rows);
       const applied = await reconciler.apply();

@@ -1,0 +1,89 @@
+/** A row as people read it, with Calico's names: `step_src node=12 class=7 -> node 31`. */
+import type { TargetNames } from '../driver/names';
+import { parseCidr, spellAddress } from '../translators/address';
+import { describeStep } from '../translators/policy/outcomes';
+import type { MatchValue, Row } from '../translators/rows';
+
+const FIRST_LEAF = 0x8000_0000;
+const FIRST_ALLOW = 0xc000_0000;
+
+export function rowWords(row: Row, names: TargetNames): string {
+  return `${row.table} ${matchWords(row, names)} -> ${actionWords(row.action, row.params, names)}`;
+}
+
+function matchWords({ table, match }: Row, names: TargetNames): string {
+  const words: string[] = [];
+  const { hi, lo, ...rest } = match;
+  for (const [field, value] of Object.entries(rest))
+    words.push(`${fieldName(table, field)}=${fieldWords(field, value, names)}`);
+  if (hi !== undefined || lo !== undefined) words.push(addressWords(hi, lo));
+  return words.join(' ');
+}
+
+/** The diagram tables call the value of their level `value`. */
+function fieldName(table: string, field: string): string {
+  if (field !== 'value') return field;
+  return table === 'step_proto' ? 'protocol' : 'class';
+}
+
+function fieldWords(field: string, value: MatchValue, names: TargetNames): string {
+  if (value.kind === 'lpm') return `${value.value}/${value.prefixLen}`;
+  const number = Number(value.value);
+  switch (field) {
+    case 'port':
+      return names.ports.get(number) ?? String(number);
+    case 'ep':
+      return endpointWords(number, names);
+    case 'direction':
+      return number === 1 ? 'ingress' : 'egress';
+    case 'source':
+      return ['?', 'pod', 'uplink', 'host'][number] ?? String(number);
+    default:
+      return String(number);
+  }
+}
+
+function addressWords(hi: MatchValue | undefined, lo: MatchValue | undefined): string {
+  const value = spellAddress(hi?.value ?? 0n, lo?.value ?? 0n);
+  if (hi?.kind !== 'ternary' && lo?.kind !== 'ternary') return value;
+  const bits = maskLength(hi) + maskLength(lo);
+  const isIpv4 = parseCidr(value)?.ipVersion === 4 && bits >= 96;
+  return `${isIpv4 ? value : value.includes('.') ? '::' : value}/${isIpv4 ? bits - 96 : bits}`;
+}
+
+/** Ones in a mask; a field that is left out matches everything. */
+function maskLength(match: MatchValue | undefined): number {
+  if (match?.kind !== 'ternary') return match === undefined ? 0 : 64;
+  return match.mask.toString(2).replaceAll('0', '').length;
+}
+
+export function actionWords(
+  action: string,
+  params: Readonly<Record<string, bigint>>,
+  names: TargetNames,
+): string {
+  if (params['node'] !== undefined) return nodeWords(Number(params['node']), names);
+  const words = Object.entries(params).map(([name, value]) => {
+    const number = Number(value);
+    if (name === 'port') return `port ${names.ports.get(number) ?? number}`;
+    if (name === 'ep') return endpointWords(number, names);
+    return `${name} ${number}`;
+  });
+  return [action, ...words].join(' ');
+}
+
+/** A node, or what its leaf says: the rules that led there and the verdict. */
+export function nodeWords(node: number, names: TargetNames): string {
+  if (node < FIRST_LEAF) return `node ${node}`;
+  const verdict = node >= FIRST_ALLOW ? 'allow' : 'deny';
+  const id = node % 0x4000_0000;
+  const outcome = names.outcomes.get(id);
+  return outcome === undefined
+    ? `${verdict} (outcome ${id})`
+    : `${verdict}: ${outcome.rules.map(describeStep).join(', then ')}`;
+}
+
+function endpointWords(ep: number, names: TargetNames): string {
+  const name = names.endpoints.get(ep);
+  return name === undefined ? `endpoint ${ep}` : `endpoint ${name}`;
+}

@@ -1,0 +1,179 @@
+import { CalicoP4Error } from '../errors';
+import type { TargetNames } from '../driver/names';
+import type { PacketResult, TraceStep } from '../p4switch/engine';
+import { parsePacketLine } from '../packet/describe';
+import { formatPacket } from '../packet/describe';
+import { P4_DPDK_TABLES } from '../p4target/p4-dpdk/adapter';
+import { spellAddress } from '../translators/address';
+import { startEmbeddedTarget } from './embedded';
+import { sendPacket } from './packets';
+import { actionWords, nodeWords } from './row-words';
+import { readSource, type SourceOptions } from './tables';
+import { packetVerdict, reasonWords } from './verdict';
+
+export interface TraceOptions extends SourceOptions {
+  readonly from: string;
+  readonly src: string;
+  readonly dst: string;
+  readonly proto: string;
+  readonly sport?: string;
+  readonly dport?: string;
+  readonly icmpType?: string;
+  readonly icmpCode?: string;
+  readonly tcpFlags?: string;
+}
+
+/**
+ * `calico-p4 trace`: the target's rows are read back into an embedded switch here, and the packet goes through that one. So nothing is
+ * sent through the target, and connections that it knows are not seen.
+ */
+export async function trace(options: TraceOptions, print: (line: string) => void): Promise<void> {
+  const line = packetOf(options);
+  const { contents, names } = await readSource(
+    options,
+    P4_DPDK_TABLES.map(({ table }) => table),
+  );
+  const embedded = await startEmbeddedTarget();
+  try {
+    const { reconciler } = embedded.target;
+    reconciler.replaceDesired(contents.flatMap(({ rows }) => rows));
+    const applied = await reconciler.apply();
+    if (applied.failed.size > 0) {
+      throw new CalicoP4Error(
+        'TARGET_WRITE_FAILED',
+        'the rows of the target do not fit this version of calico-p4',
+      );
+    }
+    const result = sendPacket(embedded.engine, names, line);
+    print(`${formatPacket(line.packet)} from ${line.from}`);
+    for (const step of result.trace) {
+      const words = stepWords(step, names);
+      if (words !== undefined) print(`  ${words}`);
+    }
+    print(verdictWords(result, names));
+  } finally {
+    await embedded.stop();
+  }
+}
+
+function packetOf(options: TraceOptions): ReturnType<typeof parsePacketLine> {
+  const number = (text: string | undefined): unknown =>
+    text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
+  const { from, src, dst, proto, sport, dport, icmpType, icmpCode, tcpFlags } = options;
+  return parsePacketLine(
+    JSON.stringify({
+      id: 'trace',
+      from,
+      src,
+      dst,
+      proto: number(proto),
+      sport: number(sport),
+      dport: number(dport),
+      icmpType: number(icmpType),
+      icmpCode: number(icmpCode),
+      tcpFlags: number(tcpFlags),
+    }),
+    1,
+  );
+}
+
+/** One line of the packet's way; undefined for steps that say nothing to people. */
+function stepWords(step: TraceStep, names: TargetNames): string | undefined {
+  if (step.kind === 'learn') return `${step.table.padEnd(18)} remembered, so that the answer is let through`;
+  if (step.kind !== 'table' || step.keys.length === 0) return undefined;
+  const key = keyWords(step.table, step.keys, names);
+  const params = paramsOf(step.table, step.action, step.params);
+  const what = step.hit ? actionWords(step.action, params, names) : missWords(step.table);
+  return `${step.table.padEnd(18)} ${step.hit ? 'hit ' : 'miss'} ${key} -> ${what}`;
+}
+
+const LEVELS = [
+  'source class',
+  'destination class',
+  'protocol',
+  'destination port class',
+  'source port class',
+];
+
+function keyWords(table: string, keys: readonly bigint[], names: TargetNames): string {
+  const [a = 0n, b = 0n, c = 0n, d = 0n] = keys;
+  switch (table) {
+    case 'port_in':
+      return `port ${names.ports.get(Number(a)) ?? a}`;
+    case 'pod_source':
+    case 'pod_source_prefix':
+      return `${names.endpoints.get(Number(a)) ?? `endpoint ${a}`}, source ${spellAddress(b, c)}`;
+    case 'host_address':
+      return `source ${spellAddress(a, b)}`;
+    case 'local':
+      return `destination ${spellAddress(a, b)}`;
+    case 'addr_class':
+    case 'addr_class_prefix':
+      return spellAddress(a, b);
+    case 'default_route':
+      return `from ${['?', 'pod', 'uplink', 'host'][Number(a)] ?? a}`;
+    case 'dport_class':
+    case 'sport_class':
+      return `protocol ${a}, port ${b}`;
+    case 'endpoint_root':
+      return `${names.endpoints.get(Number(a)) ?? `endpoint ${a}`}, ${b === 1n ? 'ingress' : 'egress'}`;
+    case 'ct':
+      return `${spellAddress(a, b)} > ${spellAddress(c, d)}`;
+    default:
+      return table.startsWith('step_')
+        ? `node ${a}, ${LEVELS[['src', 'dst', 'proto', 'dport', 'sport'].indexOf(table.slice(5))] ?? 'value'} ${b}`
+        : keys.join(', ');
+  }
+}
+
+function missWords(table: string): string {
+  switch (table) {
+    case 'port_in':
+      return 'nobody has that port';
+    case 'pod_source':
+      return 'not one of its addresses';
+    case 'pod_source_prefix':
+      return 'nor an allowed source prefix';
+    case 'host_address':
+      return "not one of the node's own addresses";
+    case 'local':
+      return 'not on this node';
+    case 'ct':
+      return 'no such connection yet';
+    case 'addr_class':
+      return 'no class of its own';
+    case 'dport_class':
+    case 'sport_class':
+      return 'class 0: no rule tells it apart';
+    case 'endpoint_root':
+      return nodeWords(0x8000_0000, { ports: new Map(), endpoints: new Map(), outcomes: new Map() });
+    default:
+      return table.startsWith('step_') ? 'the default' : 'nothing';
+  }
+}
+
+/** Names for the parameters that are shown; the spec has them in the program's order. */
+function paramsOf(
+  table: string,
+  action: string,
+  values: readonly bigint[],
+): Readonly<Record<string, bigint>> {
+  const [first, second] = values;
+  if (first === undefined) return {};
+  if (table === 'endpoint_root' || table.startsWith('step_')) return { node: first };
+  if (action === 'to_pod') return second === undefined ? { port: first } : { port: first, ep: second };
+  if (action.startsWith('to_')) return { port: first };
+  if (action === 'from_pod') return { ep: first };
+  return { class: first };
+}
+
+function verdictWords(result: PacketResult, names: TargetNames): string {
+  const { verdict, out, stage, policy } = packetVerdict(result, names);
+  const rule =
+    policy === null
+      ? ''
+      : policy.rule < 0 && policy.name === ''
+        ? `, at the end of tier ${policy.tier}`
+        : `, by ${policy.tier === '' ? '' : `tier ${policy.tier}, `}${policy.kind} ${policy.namespace === '' ? '' : `${policy.namespace}/`}${policy.name}, rule ${policy.rule}`;
+  return `${verdict === 'allow' ? `ALLOWED, leaves by ${out ?? '?'}` : 'DENIED'}: ${reasonWords(result)} (${stage}${rule})`;
+}
