@@ -49,7 +49,7 @@ export async function startSwitchServer(options: SwitchServerOptions): Promise<S
     p4runtimeService(device, arbitration, options.maxStreams ?? DEFAULT_MAX_STREAMS),
   );
   const address = await listen(server, options.address);
-  logger('switch').info('P4Runtime server listens', { address, deviceId: String(options.deviceId) });
+  logger('switch').debug('P4Runtime server listens', { address, deviceId: String(options.deviceId) });
   return {
     address,
     engine: () => device.engine(),
