@@ -12,7 +12,7 @@ import { type Block, endOfBlock, expectWords } from './declarations';
 import { type Line, parseNumber, parseSize, specError } from './lines';
 import { type Scope, fieldNamed, metadataField } from './scope';
 
-/** DPDK's size of a table that gives none (RTE_SWX_TABLE_SIZE_DEFAULT of p4c's output, 64 K). */
+/** Size of a table that gives none: what p4c writes for a P4 table without a size. */
 const DEFAULT_TABLE_SIZE = 65536;
 
 /** The statements of a table-like block by their first word, nested blocks as lists of lines. */
