@@ -1,0 +1,287 @@
+/**
+ * Random packets of every kind that the pipeline tells apart, malformed ones included, and packets that answer, repeat or
+ * quote earlier ones, so that the learned tables act.
+ */
+import { buildFrame } from '../../../src/packet/build';
+import { makePacket } from '../../../src/packet/describe';
+import type { Packet } from '../../../src/packet/packet';
+import { addExtension, addOptions, damage, mapAddress } from './malformed';
+import type { Random } from './random';
+import { HOMES, PORT } from './rows';
+
+export interface Injected {
+  readonly kind: Kind;
+  readonly port: number;
+  readonly frame: Uint8Array;
+  /** Absent when the frame is not simply a packet built by src/packet. */
+  readonly packet?: Packet;
+}
+
+/** A packet that was let through, and where it came out. */
+export interface Passed extends Injected {
+  readonly outPort: number;
+}
+
+export const KINDS = [
+  'tcp',
+  'tcp-any-flags',
+  'udp',
+  'udp-lite',
+  'sctp',
+  'icmp',
+  'icmp-error',
+  'other-protocol',
+  'first-fragment',
+  'later-fragment',
+  'ipv4-options',
+  'ipv6-extension',
+  'no-ip',
+  'truncated',
+  'v4-mapped',
+  'bad-header',
+  'noise',
+  'reply',
+  'repeat',
+  'related-error',
+  'fragment-of-passed',
+] as const;
+export type Kind = (typeof KINDS)[number];
+
+type Fields = Readonly<Record<string, unknown>>;
+type Family = 'v4' | 'v6';
+
+const SERVICE_PORTS = [53, 80, 443, 8080];
+const CLIENT_PORTS = [40000, 40001];
+
+/** One packet of `kind`; those that need an earlier packet and have none become plain TCP. */
+export function randomPacket(random: Random, kind: Kind, passed: readonly Passed[]): Injected {
+  const plain = (fields: Fields, family?: Family): Injected => {
+    const way = randomWay(random, family);
+    return build(kind, way.port, { src: way.src, dst: way.dst, ...fields });
+  };
+  /** A packet whose bytes are then changed. */
+  const changed = (fields: Fields, change: (frame: Uint8Array) => Uint8Array, family?: Family): Injected => {
+    const { port, frame } = plain(fields, family);
+    return { kind, port, frame: change(frame) };
+  };
+  switch (kind) {
+    case 'tcp':
+      return plain(tcp(random, random.pick([0x02, 0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x14, 0xc2])));
+    case 'tcp-any-flags':
+      return plain(tcp(random, random.below(256)));
+    case 'udp':
+      return plain({ proto: 'udp', ...ports(random), payload: random.below(30) });
+    case 'udp-lite':
+      return plain({ proto: 'udplite', ...ports(random) });
+    case 'sctp':
+      return plain({ proto: 'sctp', ...ports(random), sctpChunk: random.below(16) });
+    case 'icmp':
+      return plain(icmp(random));
+    case 'icmp-error': {
+      const family = randomFamily(random);
+      const quoted = randomWay(random, family);
+      const fields = { src: quoted.src, dst: quoted.dst, ...transport(random) };
+      return plain({ ...errorFields(random, family), inner: fields }, family);
+    }
+    case 'other-protocol': {
+      // 44 is the IPv6 fragment header, which src/packet builds from `fragment` only.
+      const proto = random.pick([0, 2, 4, 41, 43, 47, 50, 51, 59, 60, 103, 135, 139, 140, 255]);
+      return plain({ proto, payload: 8 + random.below(20) });
+    }
+    case 'first-fragment':
+      return plain({ ...transport(random), payload: 16, fragment: fragment(random, 0) });
+    case 'later-fragment':
+      return plain({
+        ...transport(random),
+        payload: 16,
+        fragment: fragment(random, 8 * (1 + random.below(200))),
+      });
+    case 'ipv4-options':
+      return changed({ ...transport(random), payload: 8 }, (f) => addOptions(f, random), 'v4');
+    case 'ipv6-extension':
+      return changed({ ...transport(random), payload: 8 }, (f) => addExtension(f, random), 'v6');
+    case 'no-ip':
+      return changed(transport(random), (f) => {
+        new DataView(f.buffer).setUint16(12, random.pick([0x0806, 0x8100, 0x88cc, 0x0000, 0x86dc, 0x0801]));
+        return f;
+      });
+    case 'truncated':
+      return changed({ ...anyTransport(random), payload: random.below(10) }, (f) =>
+        f.subarray(0, random.below(f.length)),
+      );
+    case 'v4-mapped':
+      return changed(transport(random), (f) => mapAddress(f, random), 'v6');
+    case 'bad-header':
+      return changed({ ...anyTransport(random), payload: random.below(10) }, (f) => damage(f, random));
+    case 'noise':
+      return {
+        kind,
+        port: random.below(16),
+        frame: Uint8Array.from({ length: random.below(150) }, () => random.below(256)),
+      };
+    default:
+      return followUp(random, kind, passed) ?? plain(tcp(random, 0x02));
+  }
+}
+
+/** undefined when there is nothing to follow up. */
+function followUp(random: Random, kind: Kind, passed: readonly Passed[]): Injected | undefined {
+  // Mostly young ones: chains of packets make connections.
+  const recent = passed.slice(random.chance(0.7) ? -12 : 0);
+  if (recent.length === 0) return undefined;
+  const former = random.pick(recent);
+  if (kind === 'repeat') return { ...former, kind };
+  const { packet } = former;
+  if (packet === undefined) return undefined;
+  switch (kind) {
+    case 'reply':
+      return build(kind, former.outPort, { ...fieldsOf(packet), ...answer(random, packet) });
+    case 'related-error': {
+      const family: Family = packet.src.includes(':') ? 'v6' : 'v4';
+      // From the destination itself, or from a router on the way, back to the source; or, wrongly, to another address.
+      const src = random.chance(0.6) ? packet.dst : random.pick(HOMES[former.outPort]![family]);
+      const dst = random.chance(0.9) ? packet.src : randomWay(random, family).dst;
+      return build(kind, former.outPort, {
+        src,
+        dst,
+        ...errorFields(random, family),
+        inner: fieldsOf(packet),
+      });
+    }
+    case 'fragment-of-passed': {
+      const { fragment: first } = packet;
+      if (first?.offset !== 0) return followUp(random, kind, passed.slice(0, passed.indexOf(former)));
+      const { id } = first;
+      const later = { id: random.chance(0.8) ? id : id ^ 1, offset: 16, more: random.chance(0.5) };
+      return build(kind, former.port, { ...fieldsOf(packet), payload: 24, fragment: later });
+    }
+    default:
+      return undefined;
+  }
+}
+
+function build(kind: Kind, port: number, fields: Fields): Injected {
+  const packet = makePacket(fields);
+  return { kind, port, frame: buildFrame(packet), packet };
+}
+
+/** The fields that describe a packet, without those of a fragment and without what it quotes. */
+function fieldsOf(packet: Packet): Fields {
+  const { src, dst, proto, sport, dport, icmpType, icmpCode, icmpId, tcpFlags, sctpChunk, ttl } = packet;
+  const payload = packet.payloadLength;
+  return { src, dst, proto, sport, dport, icmpType, icmpCode, icmpId, tcpFlags, sctpChunk, ttl, payload };
+}
+
+/** Ports swapped, flags and types as the peer would set them (and sometimes not). */
+function answer(random: Random, packet: Packet): Fields {
+  const { src, dst, sport, dport } = packet;
+  const opposites: Readonly<Record<number, number>> = {
+    8: 0,
+    13: 14,
+    15: 16,
+    17: 18,
+    128: 129,
+    0: 8,
+    129: 128,
+  };
+  return {
+    src: dst,
+    dst: src,
+    sport: dport,
+    dport: random.chance(0.95) ? sport : sport ^ 1,
+    tcpFlags:
+      packet.tcpFlags === 0x02
+        ? random.pick([0x12, 0x12, 0x14])
+        : random.pick([0x10, 0x18, 0x11, 0x04, 0x12]),
+    sctpChunk: packet.sctpChunk === 1 ? 2 : random.below(16),
+    icmpType: opposites[packet.icmpType] ?? packet.icmpType,
+    payload: 0,
+  };
+}
+
+interface Way {
+  readonly port: number;
+  readonly src: string;
+  readonly dst: string;
+}
+
+/** Where it comes in, from whom, to whom: mostly what is possible, now and then spoofed or unknown. */
+function randomWay(random: Random, family: Family = randomFamily(random)): Way {
+  const everyPort = Object.values(PORT);
+  const port = random.chance(0.97)
+    ? random.pick([0, 0, 1, 2, 2, 3, 3, 4])
+    : random.pick([PORT.unknown, PORT.disabled]);
+  const from = random.chance(0.93) ? port : random.pick(everyPort);
+  const reachable = [PORT.uplink, PORT.host, PORT.podA, PORT.podB, PORT.podC];
+  const to = random.chance(0.97) ? random.pick(reachable) : PORT.disabled;
+  return { port, src: random.pick(HOMES[from]![family]), dst: random.pick(HOMES[to]![family]) };
+}
+
+function randomFamily(random: Random): Family {
+  return random.chance(0.5) ? 'v4' : 'v6';
+}
+
+function ports(random: Random): Fields {
+  const [service, client] = [random.pick(SERVICE_PORTS), random.pick(CLIENT_PORTS)];
+  return random.chance(0.8) ? { sport: client, dport: service } : { sport: service, dport: client };
+}
+
+function tcp(random: Random, tcpFlags: number): Fields {
+  return { proto: 'tcp', ...ports(random), tcpFlags, payload: random.below(20) };
+}
+
+function icmp(random: Random): Fields {
+  const icmpType = random.pick([
+    8,
+    8,
+    0,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    128,
+    128,
+    129,
+    3,
+    5,
+    133,
+    135,
+    random.below(256),
+  ]);
+  // Either protocol over either family: the parser takes both.
+  return {
+    proto: random.pick(['icmp', 'icmpv6']),
+    icmpType,
+    icmpCode: random.pick([0, 0, 3]),
+    icmpId: random.below(3),
+    payload: random.below(10),
+  };
+}
+
+function errorFields(random: Random, family: Family): Fields {
+  return {
+    proto: family === 'v4' ? 'icmp' : 'icmpv6',
+    icmpType: random.pick(family === 'v4' ? [3, 4, 5, 11, 12] : [1, 2, 3, 4]),
+    icmpCode: random.below(5),
+  };
+}
+
+function transport(random: Random): Fields {
+  return random.pick([
+    () => tcp(random, random.pick([0x02, 0x10])),
+    () => ({ proto: 'udp', ...ports(random) }),
+    () => ({ proto: 'sctp', ...ports(random), sctpChunk: random.pick([1, 4, 0]) }),
+    () => icmp(random),
+    () => ({ proto: 'gre', payload: 12 }),
+  ])();
+}
+
+function anyTransport(random: Random): Fields {
+  return random.chance(0.8) ? transport(random) : { ...transport(random), fragment: fragment(random, 0) };
+}
+
+function fragment(random: Random, offset: number): Fields {
+  return { id: random.below(4), offset, more: offset === 0 || random.chance(0.5) };
+}

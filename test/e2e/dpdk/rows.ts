@@ -1,0 +1,209 @@
+/**
+ * A small node for the differential test: three pods, one that is disabled, an uplink and the host with fixed addresses and ports; classes and
+ * decision diagrams are random. The diagrams mean nothing: what counts is that every table hits and misses.
+ */
+import ipaddr from 'ipaddr.js';
+import type { SpecEntry, SpecKey } from '../../../src/p4switch/engine';
+import type { Random } from './random';
+
+export interface TableRow {
+  readonly table: string;
+  readonly entry: SpecEntry;
+}
+
+export const PORT = { uplink: 0, host: 1, podA: 2, podB: 3, podC: 4, unknown: 5, disabled: 6 } as const;
+
+/** Addresses behind each port; a frame that comes in there with another source is spoofed or foreign. */
+export const HOMES: Readonly<
+  Record<number, { readonly v4: readonly string[]; readonly v6: readonly string[] }>
+> = {
+  [PORT.uplink]: {
+    v4: ['8.8.8.8', '172.16.5.5', '172.16.5.6', '203.0.113.9'],
+    v6: ['2001:db8::1', '2001:db8:1::5', '2001:db8:1::6'],
+  },
+  [PORT.host]: {
+    v4: ['192.168.0.1', '192.168.0.2', '192.168.0.3', '192.168.0.9'],
+    v6: ['fd00:f::1', 'fd00:f::2'],
+  },
+  [PORT.podA]: { v4: ['10.0.0.1'], v6: ['fd00::1'] },
+  [PORT.podB]: { v4: ['10.0.0.2'], v6: ['fd00::2'] },
+  // Its second addresses are let in by pod_source_prefix only, and nobody can reach them.
+  [PORT.podC]: { v4: ['10.0.0.3', '10.1.7.7'], v6: ['fd00::3', 'fd01::77'] },
+  [PORT.unknown]: { v4: ['10.0.0.5'], v6: ['fd00::5'] },
+  [PORT.disabled]: { v4: ['10.0.0.6'], v6: ['fd00::6'] },
+};
+
+const EP = { [PORT.podA]: 11, [PORT.podB]: 12, [PORT.podC]: 0x01000013 } as const;
+const PODS = [PORT.podA, PORT.podB, PORT.podC] as const;
+
+const CLASSES = 6;
+const NODES = 10;
+/** Outcomes from here up wrap around the counter array, which has 65,536 cells. */
+export const OUTCOMES = 40;
+
+const ONES = { 8: 0xffn, 16: 0xffffn, 32: 0xffffffffn, 64: 0xffffffffffffffffn } as const;
+
+/** Both halves of an address, IPv4 as ::ffff:a.b.c.d. */
+export function halves(address: string): readonly [bigint, bigint] {
+  const parsed = ipaddr.parse(address);
+  const v6 =
+    parsed.kind() === 'ipv4' ? (parsed as ipaddr.IPv4).toIPv4MappedAddress() : (parsed as ipaddr.IPv6);
+  const bits = BigInt(`0x${Buffer.from(v6.toByteArray()).toString('hex')}`);
+  return [bits >> 64n, bits & ONES[64]];
+}
+
+export function randomRows(random: Random): readonly TableRow[] {
+  return [...topology(), ...addressClasses(random), ...portClasses(random), ...diagrams(random)];
+}
+
+function topology(): TableRow[] {
+  const { uplink, host, disabled } = PORT;
+  const pods = PODS.flatMap((port) => {
+    const ep = BigInt(EP[port]);
+    const { v4, v6 } = HOMES[port]!;
+    const own = [v4[0]!, v6[0]!];
+    return [
+      row('port_in', [exact(port, 32)], 'from_pod', ep),
+      ...own.map((a) => row('pod_source', [exact(ep, 32), ...address(a)], 'source_ok')),
+      ...own.map((a) => row('local', address(a), 'to_pod', port, ep)),
+    ];
+  });
+  const hosts = (
+    [
+      ['192.168.0.1', 1, 1],
+      ['192.168.0.2', 0, 1],
+      ['192.168.0.3', 1, 0],
+      ['fd00:f::1', 1, 1],
+      ['fd00:f::2', 0, 0],
+    ] as const
+  ).flatMap(([a, fromPods, fromUplink]) => [
+    row('local', address(a), 'to_host', host, fromPods, fromUplink),
+    row('host_address', address(a), 'own_address'),
+  ]);
+  const ep = EP[PORT.podC];
+  return [
+    ...pods,
+    ...hosts,
+    row('port_in', [exact(uplink, 32)], 'from_uplink'),
+    row('port_in', [exact(host, 32)], 'from_host'),
+    row('port_in', [exact(disabled, 32)], 'from_disabled'),
+    row('local', address('10.0.0.6'), 'to_disabled'),
+    row('local', address('fd00::6'), 'to_disabled'),
+    prioritised('pod_source_prefix', [exact(ep, 32), ...prefix('10.1.0.0', 96 + 16)], 5, 'source_prefix_ok'),
+    prioritised('pod_source_prefix', [exact(ep, 32), ...prefix('fd01::', 16)], 9, 'source_prefix_ok'),
+    row('default_route', [exact(1, 8)], 'to_uplink', uplink),
+    row('default_route', [exact(3, 8)], 'to_uplink', uplink),
+  ];
+}
+
+/** Priorities are all different: between equal ones a target may choose. */
+function addressClasses(random: Random): TableRow[] {
+  const all = Object.values(HOMES).flatMap(({ v4, v6 }) => [...v4, ...v6]);
+  const single = all
+    .filter(() => random.chance(0.5))
+    .map((a) => row('addr_class', address(a), 'set_class', random.below(CLASSES)));
+  const prefixes = [
+    ...all.filter((a) => a.includes(':')).map((a) => prefix(a, 16 + random.below(113))),
+    ...all.filter((a) => !a.includes(':')).map((a) => prefix(a, 96 + random.below(33))),
+    prefix('0.0.0.0', 96),
+    // Without it some addresses have no class at all.
+    ...(random.chance(0.5) ? [prefix('::', 0)] : []),
+  ];
+  const distinct = [...new Map(prefixes.map((keys) => [JSON.stringify(keys, hexBigints), keys])).values()];
+  const priorities = random.shuffled(distinct.map((_, i) => i + 1));
+  return [
+    ...single,
+    ...distinct.map((keys, i) =>
+      prioritised('addr_class_prefix', keys, priorities[i]!, 'set_prefix_class', random.below(CLASSES)),
+    ),
+  ];
+}
+
+function portClasses(random: Random): TableRow[] {
+  return (['dport', 'sport'] as const).flatMap((side) => {
+    const rows = [1, 6, 17, 58, 132, 136].flatMap((proto) => {
+      const ports =
+        proto === 1 || proto === 58 ? [0x0800, 0x0303, 0x8000, 0x0000] : [53, 80, 443, 8080, 40000];
+      return ports.map((port) => {
+        const length = random.pick([16, 16, random.below(17)]);
+        const mask = (ONES[16] << BigInt(16 - length)) & ONES[16];
+        return row(
+          `${side}_class`,
+          [exact(proto, 8), { value: BigInt(port) & mask, mask }],
+          `set_${side}_class`,
+          random.below(CLASSES),
+        );
+      });
+    });
+    return [...new Map(rows.map((r) => [JSON.stringify(r.entry.keys, hexBigints), r])).values()];
+  });
+}
+
+function diagrams(random: Random): TableRow[] {
+  const node = (): number => (random.chance(0.7) ? 1 + random.below(NODES) : leaf());
+  const leaf = (): number => {
+    const kind = random.chance(0.75) ? 0xc0000000 : 0x80000000;
+    return kind + random.below(OUTCOMES) + (random.chance(0.1) ? 0x10000 : 0);
+  };
+  const chain = (length: number): number[] => Array.from({ length }, node);
+  const rows: TableRow[] = [];
+  for (const port of PODS)
+    for (const direction of [1, 2]) {
+      // Pod C may send nothing: it has no root in that direction.
+      if (port === PORT.podC && direction === 2) continue;
+      rows.push(row('endpoint_root', [exact(EP[port], 32), exact(direction, 8)], 'root', ...chain(6)));
+    }
+  const levels = [
+    ['step_src', 'src_next', 5, 32],
+    ['step_dst', 'dst_next', 4, 32],
+    ['step_proto', 'proto_next', 3, 8],
+    ['step_dport', 'dport_next', 2, 32],
+    ['step_sport', 'sport_next', 1, 32],
+  ] as const;
+  for (const [table, action, params, bits] of levels)
+    for (let from = 1; from <= NODES; from++) {
+      const values = table === 'step_proto' ? [1, 6, 17, 47, 58, 132, 136] : [...Array(CLASSES).keys()];
+      for (const value of values)
+        if (random.chance(0.6))
+          rows.push(row(table, [exact(from, 32), exact(value, bits)], action, ...chain(params)));
+    }
+  return rows;
+}
+
+function exact(value: number | bigint, bits: keyof typeof ONES): SpecKey {
+  return { value: BigInt(value), mask: ONES[bits] };
+}
+
+function address(text: string): readonly SpecKey[] {
+  return halves(text).map((value) => ({ value, mask: ONES[64] }));
+}
+
+/** `length` counts in the 128 bits of the common form. */
+function prefix(text: string, length: number): readonly SpecKey[] {
+  const bits = ((1n << 128n) - 1n) ^ ((1n << BigInt(128 - length)) - 1n);
+  const masks = [bits >> 64n, bits & ONES[64]];
+  return halves(text).map((value, i) => ({ value: value & masks[i]!, mask: masks[i]! }));
+}
+
+function row(
+  table: string,
+  keys: readonly SpecKey[],
+  action: string,
+  ...params: readonly (number | bigint)[]
+): TableRow {
+  return prioritised(table, keys, 0, action, ...params);
+}
+
+function prioritised(
+  table: string,
+  keys: readonly SpecKey[],
+  priority: number,
+  action: string,
+  ...params: readonly (number | bigint)[]
+): TableRow {
+  return { table, entry: { keys, priority, action: { name: action, params: params.map(BigInt) } } };
+}
+
+function hexBigints(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? value.toString(16) : value;
+}
