@@ -20,7 +20,10 @@ export interface ApplyResult {
   readonly inserted: number;
   readonly modified: number;
   readonly deleted: number;
-  /** Rows that are not as desired, by rowKey; empty when the target equals the desired state. */
+  /**
+   * Rows that are not as desired, by rowKey; empty when the target equals the desired state. A gate row is among them
+   * whenever a row that it depends on is: to know whether an endpoint is complete, its gate and path rows are enough.
+   */
   readonly failed: ReadonlyMap<string, RowFailure>;
   /** Why all gates were shut for the time of the writing; "" when they were not. */
   readonly closedBecause: string;
@@ -75,6 +78,8 @@ export function resultOf(run: Run, tracker: RowTracker, target: RowTarget): Appl
     const held = 'not written, because rows before it failed';
     failed.set(key, run.failures.get(key) ?? { row, kind: 'held', message: held });
   }
+  // Gates that should have been shut and could not be are as desired, and yet not as they must be.
+  for (const [key, failure] of run.failures) if (!failed.has(key)) failed.set(key, failure);
   const { inserted, modified, deleted, closedBecause } = run;
   const written = inserted + modified + deleted;
   const base = { written, inserted, modified, deleted, failed, closedBecause };

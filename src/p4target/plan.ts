@@ -10,7 +10,7 @@ import { specificity, tablesOf, type TableRole, type WriteOrder } from './write-
  *  I1  Every packet at every moment gets a verdict that the old or the new state gives, or is dropped.
  *  I2  A row that names a node is written after all rows of that node; rows of a node are deleted when nothing that a
  *      packet can reach names it any more.
- *  I3  Within a selector table each key goes from its old value to its new one and through no third: inserts come most
+ *  I3  Within selector tables each key goes from its old value to its new one and through no third: inserts come most
  *      specific first, then modifies, then deletes least specific first.
  *  I4  A path row that is new appears after every node, selector and gate row; one that goes, or changes, is closed
  *      before anything else happens. It is never changed in place: what a port or address is bound to has changed, and
@@ -153,7 +153,7 @@ function closedPhases(input: PlanInput, parts: Parts): Phase[] {
   ];
 }
 
-/** I3. Tables one after the other; rows of equal specificity can not overlap, so they share a phase. */
+/** I3. A table that another falls back to is the less specific one. Rows of equal specificity do not overlap. */
 function selectorPhases(input: PlanInput, delta: Delta): Phase[] {
   const phases: Phase[] = [];
   const tables = tablesOf(input.order, 'selector');
@@ -165,7 +165,7 @@ function selectorPhases(input: PlanInput, delta: Delta): Phase[] {
   const changes = delta.modifies.map((m) => m.to);
   if (input.canModify) phases.push(phase('selectors', 'modify', changes));
   else phases.push(...coveredChanges(input, changes));
-  for (const table of tables) {
+  for (const table of [...tables].reverse()) {
     for (const rows of bySpecificity(inTable(delta.deletes, table)))
       phases.push(phase('selectors', 'delete', rows));
   }

@@ -10,6 +10,8 @@ import type { RowTarget, UpdateOutcome } from './row-target';
 import { RowTracker, type RowsByTable } from './row-tracker';
 import { roleOf, tablesOf, type WriteOrder } from './write-order';
 
+export type { ApplyResult, RowFailure } from './apply-result';
+
 const log = logger('reconciler');
 
 /** Plans again at most so often in one apply when the target turns out to hold something else than was known. */

@@ -20,7 +20,8 @@ export interface OrderedTable {
 /** A pipeline's tables and their references. Declared by the adapter, used by the planner. */
 export interface WriteOrder {
   /**
-   * In the order of inserting, each table once. Node tables: a row names only nodes of tables before its own.
+   * In the order of inserting, each table once. Node tables: a row names only nodes of tables before its own. Selector
+   * tables: one that is looked up only when another misses comes after it.
    */
   readonly tables: readonly OrderedTable[];
   /** `node` tables: the name of the node that the row is part of. */

@@ -20,8 +20,9 @@ export const P4_DPDK_TABLES: readonly OrderedTable[] = [
   { table: 'step_src', role: 'node' },
   { table: 'dport_class', role: 'selector' },
   { table: 'sport_class', role: 'selector' },
-  { table: 'addr_class_prefix', role: 'selector' },
+  // Looked up first; addr_class_prefix answers when it misses.
   { table: 'addr_class', role: 'selector' },
+  { table: 'addr_class_prefix', role: 'selector' },
   { table: 'endpoint_root', role: 'gate' },
   { table: 'pod_source', role: 'path' },
   { table: 'pod_source_prefix', role: 'path' },
