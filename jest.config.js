@@ -1,4 +1,6 @@
 /** @type {import('jest').Config} */
+process.env.CALICO_P4_LOG_LEVEL ??= 'warn';
+
 module.exports = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
