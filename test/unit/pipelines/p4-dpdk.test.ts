@@ -1,0 +1,95 @@
+/** The committed artefacts are what the committed source compiles to, and what DPDK and the documents say they are. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseP4InfoText } from '../../../src/p4info/text-format';
+import { parseSpec } from '../../../src/p4switch/spec/parser';
+import { checkSpecLimits } from '../../../src/p4switch/spec/limits';
+import { P4_DPDK_TABLES } from '../../../src/p4target/p4-dpdk/adapter';
+
+const root = path.join(__dirname, '../../..');
+const folder = path.join(root, 'pipelines/p4-dpdk');
+const read = (name: string): string => readFileSync(path.join(folder, name), 'utf8');
+const artefacts = JSON.parse(read('artefacts.json')) as {
+  compiler: string;
+  sources: Record<string, string>;
+  artefacts: Record<string, string>;
+};
+const spec = parseSpec(read('calico.spec'));
+const p4info = parseP4InfoText(read('calico.p4info.txtpb'));
+const LEARNED = ['ct', 'fragments'];
+const KEYLESS = ['src_class_of', 'dst_class_of'];
+
+test('every source and artefact is the one that was recorded when it was compiled', () => {
+  const recorded = { ...artefacts.sources, ...artefacts.artefacts };
+  expect(Object.keys(recorded).sort()).toEqual([
+    'calico.p4',
+    'calico.p4info.txtpb',
+    'calico.spec',
+    'headers.p4',
+    'parser.p4',
+  ]);
+  for (const [name, hash] of Object.entries(recorded)) {
+    expect(`${name} ${createHash('sha256').update(read(name)).digest('hex')}`).toBe(`${name} ${hash}`);
+  }
+  expect(artefacts.compiler).toMatch(/^p4c-dpdk \d+\.\d+\.\d+\.\d+$/);
+});
+
+test('no struct is beyond the 255 bytes of an operand, and no other limit of SWX is broken', () => {
+  expect(checkSpecLimits(spec)).toEqual([]);
+});
+
+test('the check of operand offsets can fail', () => {
+  const field = '\tbit<64> filler_NN\n';
+  const filler = Array.from({ length: 20 }, (_, i) => field.replace('NN', String(i))).join('');
+  const grown = read('calico.spec').replace('struct metadata_t {\n', `struct metadata_t {\n${filler}`);
+  expect(checkSpecLimits(parseSpec(grown)).length).toBeGreaterThan(0);
+});
+
+test('every table has the size that docs/pipeline.md says, in the spec and in p4info', () => {
+  const documented = new Map(
+    [
+      ...readFileSync(path.join(root, 'docs/pipeline.md'), 'utf8').matchAll(
+        /^\| `(\w+)` \|.*\| ([\d,]+) \|$/gm,
+      ),
+    ].map(([, name, size]) => [name!, Number(size!.replaceAll(',', ''))] as const),
+  );
+  const inInfo = new Map(p4info.tables.map((table) => [table.preamble!.alias, Number(table.size)] as const));
+  const inSpec = new Map(
+    [...spec.tables.values(), ...spec.learners.values()].map((table) => [table.name, table.size] as const),
+  );
+  const names = [...inInfo.keys()].filter((name) => !KEYLESS.includes(name)).sort();
+  expect([...documented.keys()].sort()).toEqual(names);
+  for (const name of names) {
+    expect([name, inInfo.get(name), inSpec.get(name)]).toEqual([
+      name,
+      documented.get(name),
+      documented.get(name),
+    ]);
+  }
+});
+
+test('the adapter writes every table that is not learned', () => {
+  const writable = p4info.tables
+    .map((table) => table.preamble!.alias)
+    .filter((name) => !LEARNED.includes(name) && !KEYLESS.includes(name));
+  expect(P4_DPDK_TABLES.map(({ table }) => table).sort()).toEqual(writable.sort());
+});
+
+test('no metadata of the program is a constant where a table looks it up', () => {
+  // p4c's copy propagation ignores what actions write: such a key shows as `mov <copy of a key> 0x0` before a lookup.
+  const constantKeys = read('calico.spec')
+    .split('\n')
+    .filter((line) => /^\s*(\w+ :\s*)?mov m\.MainControl_\w+ 0x/.test(line));
+  expect(constantKeys).toEqual([]);
+});
+
+test('no action reads a field after it has written another one that it read', () => {
+  // The chain `node = d1; d1 = d2;` is folded by p4c into one move: the miss actions of the steps move exactly one field.
+  for (const level of ['src', 'dst', 'proto', 'dport', 'sport']) {
+    const body = new RegExp(`action ${level}_default args none \\{\\n([^}]*)\\}`).exec(
+      read('calico.spec'),
+    )?.[1];
+    expect(body?.trim().split(/\s*\n\s*/)).toEqual([`mov h.walk.node h.walk.on_${level}`, 'return']);
+  }
+});
