@@ -41,7 +41,7 @@ describe('a stock P4Runtime client', () => {
   const pod = { table: 'port_in', match: { port: '3' }, action: 'from_pod', args: { ep: 77 } };
   const net = {
     table: 'addr_class_prefix',
-    match: { hi: '(0, 18446744073709551615)', lo: `(${0xffff0a000000n}, ${0xffffffffff000000n})` },
+    match: { hi: '(0, 18446744073709551615)', lo: `(281470849515520, 18446744073692774400)` },
     action: 'set_prefix_class',
     args: { class: 12 },
     priority: 104,

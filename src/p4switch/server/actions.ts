@@ -1,31 +1,27 @@
 import { status } from '@grpc/grpc-js';
-import type { Action, TableAction } from 'p4runtime-js-bindings';
+import type { Action } from 'p4runtime-js-bindings';
 import type { SpecAction } from '../engine';
-import type { ActionLayout, TableLayout } from './layout';
+import type { ActionLayout } from './layout';
 import { invalid, Refusal } from './refusal';
 import { decodeValue, encodeValue } from './values';
 
-/** An entry's action in the spec's terms. `use` is checked against the action's scope (PERMISSION_DENIED). */
-export function decodeAction(
-  table: TableLayout,
-  tableAction: TableAction,
+/**
+ * An action in the spec's terms, which must be one of `actions`, those of `owner` (for messages). `use` is checked
+ * against the action's scope (PERMISSION_DENIED).
+ */
+export function decodeActionOf(
+  owner: string,
+  actions: ReadonlyMap<number, ActionLayout>,
+  action: Action,
   use: 'entry' | 'default',
 ): SpecAction {
-  const type = tableAction.type;
-  if (type === undefined) throw invalid(`the action of an entry of table ${table.name} is empty`);
-  if (type.$case !== 'action') {
-    throw invalid(`table ${table.name} has no action profile: its entries take an action, not ${type.$case}`);
-  }
-  const layout = table.actions.get(type.value.actionId);
-  if (!layout) throw invalid(`table ${table.name} has no action with id ${type.value.actionId}`);
+  const layout = actions.get(action.actionId);
+  if (!layout) throw invalid(`${owner} has no action with id ${action.actionId}`);
   if (use === 'entry' ? !layout.inEntries : !layout.asDefault) {
     const rule = use === 'entry' ? 'only the default action' : 'only the action of entries';
-    throw new Refusal(
-      status.PERMISSION_DENIED,
-      `action ${layout.name} can be ${rule} of table ${table.name}`,
-    );
+    throw new Refusal(status.PERMISSION_DENIED, `action ${layout.name} can be ${rule} of ${owner}`);
   }
-  return { name: layout.specName, params: decodeParams(layout, type.value) };
+  return { name: layout.specName, params: decodeParams(layout, action) };
 }
 
 function decodeParams(layout: ActionLayout, action: Action): bigint[] {
@@ -49,12 +45,15 @@ function decodeParams(layout: ActionLayout, action: Action): bigint[] {
 }
 
 /** undefined when the action is not one that p4info gives the table; the spec's own can be. */
-export function encodeAction(table: TableLayout, action: SpecAction): TableAction | undefined {
-  const layout = table.actionsBySpecName.get(action.name);
+export function encodeActionOf(
+  actions: ReadonlyMap<string, ActionLayout>,
+  action: SpecAction,
+): Action | undefined {
+  const layout = actions.get(action.name);
   if (!layout) return undefined;
   const params = layout.params.map((p, at) => ({
     paramId: p.id,
     value: encodeValue(action.params[layout.positions[at]!]!),
   }));
-  return { type: { $case: 'action', value: { actionId: layout.id, params } } };
+  return { actionId: layout.id, params };
 }

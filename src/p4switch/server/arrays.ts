@@ -9,7 +9,7 @@ import {
 import type { Pipeline } from './device-state';
 import type { CounterLayout, RegisterLayout } from './layout';
 import { invalid, Refusal } from './refusal';
-import type { Undo } from './table-writes';
+import type { Undo } from './undo';
 import { decodeValue, encodeValue, ones } from './values';
 
 /** Indexed counters and registers: both are register arrays of the spec. */

@@ -8,6 +8,14 @@ export interface EntryNote {
   readonly controllerMetadata: bigint;
 }
 
+/** A group of an action profile, as the controller wrote it. */
+export interface Group {
+  /** The selector's number for it. */
+  readonly slot: number;
+  readonly maxSize: number;
+  readonly members: readonly { readonly memberId: number; readonly weight: number }[];
+}
+
 /** A pipeline config together with what executes it. */
 export interface Pipeline {
   readonly config: ForwardingPipelineConfig;
@@ -15,6 +23,8 @@ export interface Pipeline {
   readonly engine: Engine;
   /** Only of entries that have one; by noteKey. */
   readonly notes: Map<string, EntryNote>;
+  /** By action profile and group id. */
+  readonly groups: Map<number, Map<number, Group>>;
 }
 
 /** Key of an entry's note; without keys, of the table's default entry. */

@@ -89,6 +89,7 @@ export class Device {
         layout: verifyPipeline(config.p4info, spec),
         engine: this.createEngine(spec),
         notes: new Map(),
+        groups: new Map(),
       };
     } catch (error) {
       if (error instanceof Refusal) throw error;

@@ -47,6 +47,42 @@ export interface TableLayout {
   readonly hasPriority: boolean;
   readonly actions: ReadonlyMap<number, ActionLayout>;
   readonly actionsBySpecName: ReadonlyMap<string, ActionLayout>;
+  /** Set when entries name a member or group of an action profile in the place of an action. */
+  readonly indirect: Indirection | undefined;
+}
+
+/** How the spec's table of an indirect table refers to members and groups. */
+export interface Indirection {
+  readonly profile: ProfileLayout;
+  /** Action with the member's id as its parameter. */
+  readonly setMember: string;
+  /** Action with the group's number as its parameter; undefined without a selector. */
+  readonly setGroup: string | undefined;
+}
+
+/** An action profile: a table of the spec, by member id, and a selector of the same name with `_sel`. */
+export interface ProfileLayout {
+  readonly id: number;
+  readonly name: string;
+  readonly memberTable: string;
+  readonly memberIdBits: number;
+  /** How many members it takes. */
+  readonly size: number;
+  readonly actions: ReadonlyMap<number, ActionLayout>;
+  readonly actionsBySpecName: ReadonlyMap<string, ActionLayout>;
+  readonly tableIds: readonly number[];
+  readonly selector: SelectorLayout | undefined;
+}
+
+export interface SelectorLayout {
+  readonly specName: string;
+  readonly groupsMax: number;
+  /** Largest sum of a group's weights (or number of members). */
+  readonly groupSizeMax: number;
+  /** From p4info; 0: the controller may choose a group's largest size freely. */
+  readonly maxGroupSize: number;
+  readonly countsMembers: boolean;
+  readonly weightsDisallowed: boolean;
 }
 
 /** Register arrays of a counter; one of them is undefined when the counter counts only the other. */
@@ -70,4 +106,5 @@ export interface PipelineLayout {
   readonly tables: ReadonlyMap<number, TableLayout>;
   readonly counters: ReadonlyMap<number, CounterLayout>;
   readonly registers: ReadonlyMap<number, RegisterLayout>;
+  readonly profiles: ReadonlyMap<number, ProfileLayout>;
 }

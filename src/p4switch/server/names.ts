@@ -1,3 +1,5 @@
+import type { p4info } from 'p4runtime-js-bindings';
+
 /**
  * p4c names an object in the `.spec` after the last part of its P4 name. It appends `_<n>` when it had to make copies
  * (one of an action for each table, for example) and cuts what exceeds SWX's 64 characters. p4info keeps the full names.
@@ -7,6 +9,10 @@
 export interface P4Name {
   readonly name: string;
   readonly alias: string;
+}
+
+export function nameOf(object: { preamble?: p4info.Preamble | undefined }): P4Name {
+  return { name: object.preamble?.name ?? '', alias: object.preamble?.alias ?? '' };
 }
 
 /** Names that the spec may use for an object, unchanged. */

@@ -1,4 +1,5 @@
 import type { Entity, ReadRequest } from 'p4runtime-js-bindings';
+import { readGroups, readMembers } from './action-profiles';
 import { readCounters, readRegisters } from './arrays';
 import type { Pipeline } from './device-state';
 import { invalid, refusalOf, unimplemented } from './refusal';
@@ -30,6 +31,10 @@ function selectOne(pipeline: Pipeline, { entity }: Entity): Iterable<Entity> {
   switch (entity.$case) {
     case 'tableEntry':
       return readTableEntries(pipeline, entity.value);
+    case 'actionProfileMember':
+      return readMembers(pipeline, entity.value);
+    case 'actionProfileGroup':
+      return readGroups(pipeline, entity.value);
     case 'counterEntry':
       return readCounters(pipeline, entity.value);
     case 'registerEntry':
@@ -43,16 +48,13 @@ function selectOne(pipeline: Pipeline, { entity }: Entity): Iterable<Entity> {
 
 type Other = Exclude<
   NonNullable<Entity['entity']>,
-  { $case: 'tableEntry' | 'counterEntry' | 'registerEntry' }
+  { $case: 'tableEntry' | 'actionProfileMember' | 'actionProfileGroup' | 'counterEntry' | 'registerEntry' }
 >;
 
 function isWildcard(entity: Other): boolean {
   switch (entity.$case) {
     case 'externEntry':
       return entity.value.externTypeId === 0;
-    case 'actionProfileMember':
-    case 'actionProfileGroup':
-      return entity.value.actionProfileId === 0;
     case 'meterEntry':
       return entity.value.meterId === 0;
     case 'directMeterEntry':

@@ -1,11 +1,11 @@
 import { status } from '@grpc/grpc-js';
 import type { Entity, TableEntry } from 'p4runtime-js-bindings';
 import type { SpecAction, SpecKey } from '../engine';
-import { encodeAction } from './actions';
 import { noteKey, type Pipeline } from './device-state';
 import type { TableLayout } from './layout';
 import { decodeMatch, encodeMatch } from './match';
 import { invalid, Refusal } from './refusal';
+import { encodeTableAction } from './table-actions';
 import { findTable } from './table-writes';
 import { ones } from './values';
 
@@ -121,7 +121,7 @@ function* toEntities(
     // eslint-disable-next-line @typescript-eslint/no-deprecated -- still a filter
     const { controllerMetadata: cookie } = filter;
     if (cookie !== 0n && note?.controllerMetadata !== cookie) continue;
-    const action = encodeAction(table, f.action);
+    const action = encodeTableAction(pipeline, table, f.action);
     if (!action) {
       throw new Refusal(
         status.INTERNAL,

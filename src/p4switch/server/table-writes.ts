@@ -1,14 +1,12 @@
 import { status } from '@grpc/grpc-js';
 import { type TableEntry, Update_Type } from 'p4runtime-js-bindings';
 import type { SpecEntry, SpecKey } from '../engine';
-import { decodeAction } from './actions';
 import { type EntryNote, noteKey, type Pipeline } from './device-state';
 import type { TableLayout } from './layout';
 import { decodeMatch } from './match';
 import { invalid, Refusal } from './refusal';
-
-/** Takes an applied update back. */
-export type Undo = () => void;
+import { decodeTableAction } from './table-actions';
+import type { Undo } from './undo';
 
 /** Applies one update of a table entry. Refuses as the specification's section "TableEntry" says; then nothing changed. */
 export function writeTableEntry(pipeline: Pipeline, type: Update_Type, entry: TableEntry): Undo {
@@ -27,7 +25,7 @@ export function writeTableEntry(pipeline: Pipeline, type: Update_Type, entry: Ta
   const found = pipeline.engine.find(table.specName, keys, entry.priority);
   if (type === Update_Type.INSERT) {
     if (!entry.action) throw invalid(`a new entry of table ${table.name} needs an action`);
-    const action = decodeAction(table, entry.action, 'entry');
+    const action = decodeTableAction(pipeline, table, entry.action, 'entry');
     if (found) throw new Refusal(status.ALREADY_EXISTS, `table ${table.name} has this entry already`);
     if (pipeline.engine.entryCount(table.specName) >= table.size) {
       throw new Refusal(
@@ -38,7 +36,7 @@ export function writeTableEntry(pipeline: Pipeline, type: Update_Type, entry: Ta
     return insert(pipeline, table, { keys, priority: entry.priority, action }, noteOf(entry));
   }
   if (type === Update_Type.MODIFY) {
-    const action = entry.action && decodeAction(table, entry.action, 'entry');
+    const action = entry.action && decodeTableAction(pipeline, table, entry.action, 'entry');
     if (!found) throw notFound(table);
     return modify(pipeline, table, found, action ? { ...found, action } : found, noteOf(entry));
   }
@@ -134,7 +132,7 @@ function writeDefault(pipeline: Pipeline, table: TableLayout, type: Update_Type,
   if (entry.match.length > 0 || entry.priority !== 0) {
     throw invalid(`the default entry of table ${table.name} has neither match fields nor a priority`);
   }
-  const action = entry.action && decodeAction(table, entry.action, 'default');
+  const action = entry.action && decodeTableAction(pipeline, table, entry.action, 'default');
   if (table.constDefault) {
     throw new Refusal(status.PERMISSION_DENIED, `the default action of table ${table.name} is constant`);
   }

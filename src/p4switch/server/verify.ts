@@ -1,15 +1,11 @@
 import { p4info as info, type P4Info } from 'p4runtime-js-bindings';
 import type { KeyField, Spec, TableAction } from '../spec/ast';
-import type {
-  ActionLayout,
-  CounterLayout,
-  FieldLayout,
-  PipelineLayout,
-  RegisterLayout,
-  TableLayout,
-} from './layout';
-import { findSpecName, matchSpecNames, type P4Name } from './names';
+import type { FieldLayout, PipelineLayout, TableLayout } from './layout';
+import { findSpecName, nameOf } from './names';
 import { invalid } from './refusal';
+import { actionLayouts } from './verify-actions';
+import { counterLayout, registerLayout } from './verify-arrays';
+import { indirection, profileLayout } from './verify-profiles';
 
 const KINDS: Readonly<Record<FieldLayout['kind'], KeyField['match']>> = {
   exact: 'exact',
@@ -25,7 +21,6 @@ const KINDS: Readonly<Record<FieldLayout['kind'], KeyField['match']>> = {
 export function verifyPipeline(p4info: P4Info, spec: Spec): PipelineLayout {
   if (p4info.tables.length === 0) throw invalid('the p4info has no tables');
   const unsupported: readonly (readonly [string, number])[] = [
-    ['action profiles', p4info.actionProfiles.length],
     ['direct counters', p4info.directCounters.length],
     ['meters', p4info.meters.length + p4info.directMeters.length],
     ['value sets', p4info.valueSets.length],
@@ -35,10 +30,15 @@ export function verifyPipeline(p4info: P4Info, spec: Spec): PipelineLayout {
   for (const [what, count] of unsupported)
     if (count > 0) throw invalid(`this switch has no ${what}; the p4info does`);
   const actions = byId(p4info.actions, 'action');
+  const tables = byId(p4info.tables, 'table');
+  const profiles = mapById(byId(p4info.actionProfiles, 'action profile'), (p) =>
+    profileLayout(p, tables, actions, spec),
+  );
   return {
-    tables: mapById(byId(p4info.tables, 'table'), (t) => tableLayout(t, actions, spec)),
+    tables: mapById(tables, (t) => tableLayout(t, actions, profiles, spec)),
     counters: mapById(byId(p4info.counters, 'counter'), (c) => counterLayout(c, spec)),
     registers: mapById(byId(p4info.registers, 'register'), (r) => registerLayout(r, spec)),
+    profiles,
   };
 }
 
@@ -60,11 +60,12 @@ function mapById<T, R>(map: ReadonlyMap<number, T>, f: (item: T) => R): Map<numb
   return new Map([...map].map(([id, item]) => [id, f(item)]));
 }
 
-function nameOf(item: { preamble?: info.Preamble | undefined }): P4Name {
-  return { name: item.preamble?.name ?? '', alias: item.preamble?.alias ?? '' };
-}
-
-function tableLayout(table: info.Table, actions: ReadonlyMap<number, info.Action>, spec: Spec): TableLayout {
+function tableLayout(
+  table: info.Table,
+  actions: ReadonlyMap<number, info.Action>,
+  profiles: PipelineLayout['profiles'],
+  spec: Spec,
+): TableLayout {
   const { name } = nameOf(table);
   const specName = findSpecName(nameOf(table), [...spec.tables.keys(), ...spec.learners.keys()]);
   const learner = specName === undefined ? undefined : spec.learners.get(specName);
@@ -82,7 +83,10 @@ function tableLayout(table: info.Table, actions: ReadonlyMap<number, info.Action
   const positionOfField = new Map(fields.map((f, i) => [f.id, i]));
   if (positionOfField.size !== fields.length)
     throw invalid(`table ${name} has two match fields with the same id`);
-  const layouts = actionLayouts(name, table, actions, specTable.actions, spec);
+  const indirect = indirection(table, specTable, profiles);
+  // Entries of an indirect table have none of the actions; its default entry has one of them.
+  const own = indirect ? { ...table, actionRefs: refsInSpec(table, actions, specTable.actions) } : table;
+  const layouts = actionLayouts(name, own, actions, specTable.actions, spec);
   return {
     id: table.preamble!.id,
     name,
@@ -90,13 +94,17 @@ function tableLayout(table: info.Table, actions: ReadonlyMap<number, info.Action
     learned: learner !== undefined,
     isConst: table.isConstTable,
     constDefault:
-      learner !== undefined || table.constDefaultActionId !== 0 || specTable.defaultAction.isConst,
+      learner !== undefined ||
+      indirect !== undefined ||
+      table.constDefaultActionId !== 0 ||
+      specTable.defaultAction.isConst,
     size: table.size > 0n ? Math.min(Number(table.size), specTable.size) : specTable.size,
     fields,
     positionOfField,
     hasPriority: fields.some((f) => f.kind === 'ternary' || f.kind === 'optional'),
     actions: new Map(layouts.map((a) => [a.id, a])),
     actionsBySpecName: new Map(layouts.map((a) => [a.specName, a])),
+    indirect,
   };
 }
 
@@ -127,104 +135,14 @@ function kindOf(type: info.MatchField_MatchType): FieldLayout['kind'] | undefine
   }
 }
 
-function actionLayouts(
-  tableName: string,
+function refsInSpec(
   table: info.Table,
   actions: ReadonlyMap<number, info.Action>,
   specActions: readonly TableAction[],
-  spec: Spec,
-): ActionLayout[] {
-  const referenced = table.actionRefs.map((ref) => {
+): info.ActionRef[] {
+  const names = specActions.map((a) => a.name);
+  return table.actionRefs.filter((ref) => {
     const action = actions.get(ref.id);
-    if (!action)
-      throw invalid(`table ${tableName} refers to action ${ref.id}, which the p4info does not have`);
-    return action;
+    return action && findSpecName(nameOf(action), names) !== undefined;
   });
-  const specNames = matchSpecNames(
-    referenced.map(nameOf),
-    specActions.map((a) => a.name),
-  );
-  if (new Set(specNames).size !== specNames.length) {
-    throw invalid(`table ${tableName}: can not tell its actions apart in the spec`);
-  }
-  return table.actionRefs.map((ref, i) => {
-    const action = referenced[i]!;
-    const { name } = nameOf(action);
-    const specName = specNames[i];
-    const inTable = specActions.find((a) => a.name === specName);
-    const struct = specName === undefined ? undefined : spec.actions.get(specName);
-    if (specName === undefined || !inTable || !struct) {
-      throw invalid(`action ${name} of table ${tableName} is not in the spec`);
-    }
-    const args = struct.args?.fields ?? [];
-    const where = `action ${name} of table ${tableName}`;
-    if (args.length !== action.params.length) {
-      throw invalid(
-        `${where} has ${action.params.length} parameters in the p4info, ${args.length} in the spec`,
-      );
-    }
-    const byName = action.params.map((p) => args.findIndex((a) => a.name === p.name));
-    const positions = byName.includes(-1) ? action.params.map((_, at) => at) : byName;
-    action.params.forEach((p, at) => {
-      const bits = args[positions[at]!]!.bits;
-      if (p.bitwidth <= 0 || p.bitwidth > bits) {
-        throw invalid(
-          `parameter ${p.name} of ${where} has ${p.bitwidth} bits in the p4info, ${bits} in the spec`,
-        );
-      }
-    });
-    return {
-      id: ref.id,
-      name,
-      specName,
-      params: action.params.map((p) => ({ id: p.id, name: p.name, bits: p.bitwidth })),
-      positions,
-      inEntries: inTable.inEntries && ref.scope !== info.ActionRef_Scope.DEFAULT_ONLY,
-      asDefault: inTable.asDefault && ref.scope !== info.ActionRef_Scope.TABLE_ONLY,
-    };
-  });
-}
-
-/** p4c turns a counter into a register array; one that counts both into `<name>_packets` and `<name>_bytes`. */
-function counterLayout(counter: info.Counter, spec: Spec): CounterLayout {
-  const { name } = nameOf(counter);
-  const unit = counter.spec?.unit;
-  const array = (suffix: string): string => {
-    const found = findSpecName(nameOf(counter), spec.regarrays.keys(), suffix);
-    if (found === undefined) throw invalid(`counter ${name} has no register array *${suffix} in the spec`);
-    return found;
-  };
-  const both = unit === info.CounterSpec_Unit.BOTH;
-  const packets = unit === info.CounterSpec_Unit.BYTES ? undefined : array(both ? '_packets' : '');
-  const bytes = unit === info.CounterSpec_Unit.PACKETS ? undefined : array(both ? '_bytes' : '');
-  const specSize = spec.regarrays.get((packets ?? bytes)!)!.size;
-  if (counter.size > BigInt(specSize)) {
-    throw invalid(`counter ${name} has ${counter.size} cells in the p4info, ${specSize} in the spec`);
-  }
-  return {
-    id: counter.preamble!.id,
-    name,
-    size: counter.size > 0n ? Number(counter.size) : specSize,
-    packets,
-    bytes,
-  };
-}
-
-function registerLayout(register: info.Register, spec: Spec): RegisterLayout {
-  const { name } = nameOf(register);
-  const array = findSpecName(nameOf(register), spec.regarrays.keys());
-  const regarray = array === undefined ? undefined : spec.regarrays.get(array);
-  if (array === undefined || !regarray) throw invalid(`register ${name} of the p4info is not in the spec`);
-  const type = register.typeSpec?.typeSpec;
-  const bit =
-    type?.$case === 'bitstring' && type.value.typeSpec?.$case === 'bit'
-      ? type.value.typeSpec.value
-      : undefined;
-  if (!bit || bit.bitwidth <= 0 || bit.bitwidth > 64)
-    throw invalid(`register ${name}: only bit<1> to bit<64> are supported`);
-  if (register.size > regarray.size) {
-    throw invalid(`register ${name} has ${register.size} cells in the p4info, ${regarray.size} in the spec`);
-  }
-  const size = register.size > 0 ? register.size : regarray.size;
-  return { id: register.preamble!.id, name, array, size, bits: bit.bitwidth };
 }

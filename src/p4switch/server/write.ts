@@ -1,9 +1,11 @@
 import { status } from '@grpc/grpc-js';
 import { type Update, Update_Type, type WriteRequest, WriteRequest_Atomicity } from 'p4runtime-js-bindings';
+import { writeGroup, writeMember } from './action-profiles';
 import { writeCounter, writeRegister } from './arrays';
 import type { Pipeline } from './device-state';
 import { invalid, Refusal, refusalOf, unimplemented } from './refusal';
-import { type Undo, writeTableEntry } from './table-writes';
+import { writeTableEntry } from './table-writes';
+import type { Undo } from './undo';
 
 /** What became of each update, in their order; undefined is success. */
 export type Outcomes = readonly (Refusal | undefined)[];
@@ -64,6 +66,10 @@ function applyUpdate(pipeline: Pipeline, update: Update): Undo {
   switch (entity.$case) {
     case 'tableEntry':
       return writeTableEntry(pipeline, type, entity.value);
+    case 'actionProfileMember':
+      return writeMember(pipeline, type, entity.value);
+    case 'actionProfileGroup':
+      return writeGroup(pipeline, type, entity.value);
     case 'counterEntry':
       return writeCounter(pipeline, type, entity.value);
     case 'registerEntry':

@@ -1,0 +1,2 @@
+/** Takes an applied update back. */
+export type Undo = () => void;
