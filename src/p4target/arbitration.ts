@@ -7,7 +7,7 @@ import type {
 } from 'p4runtime-js-bindings';
 import { CalicoP4Error } from '../errors';
 import { logger } from '../log';
-import { isCode, targetError } from './grpc-errors';
+import { isCode, isServiceError, targetError } from './grpc-errors';
 
 const log = logger('p4runtime');
 
@@ -32,7 +32,8 @@ export interface Arbitration {
 }
 
 /**
- * Asks to be primary, and waits for it: a backup becomes primary when the other controller goes.
+ * Asks to be primary, and waits for it. The highest election id that the target has ever seen wins, so with a lower one
+ * only the timeout can follow; with an equal one that another session still holds, ElectionIdInUse: ask again later.
  *
  * @throws CalicoP4Error TARGET_NOT_PRIMARY when another controller still is after the timeout, TARGET_UNREACHABLE
  */
@@ -85,7 +86,7 @@ export function becomePrimary(stream: Stream, options: ArbitrationOptions): Prom
         });
         return;
       }
-      said = winner ? `primary has election id ${idText(winner)}` : answer.message;
+      said = `${answer.message}${winner ? `; the highest election id is ${idText(winner)}` : ''}`;
       if (phase === 'primary') {
         end(
           notPrimary(
@@ -97,7 +98,11 @@ export function becomePrimary(stream: Stream, options: ArbitrationOptions): Prom
       }
     });
     stream.on('error', (error) => {
-      end(targetError(target, 'keep the stream of controller arbitration open', error));
+      // P4Runtime, section 5.3: the server refuses an election id that another stream holds.
+      const inUse =
+        phase === 'waiting' && isServiceError(error) && isCode(error.code, status.INVALID_ARGUMENT);
+      if (inUse) end(new ElectionIdInUse(target, electionId, error));
+      else end(targetError(target, 'keep the stream of controller arbitration open', error));
     });
     stream.on('end', () => {
       end(
@@ -109,6 +114,18 @@ export function becomePrimary(stream: Stream, options: ArbitrationOptions): Prom
     });
     stream.write({ update: { $case: 'arbitration', value: claim(options) } });
   });
+}
+
+/** Another session has our election id: most often our own last run, whose connection the server still believes in. */
+export class ElectionIdInUse extends CalicoP4Error {
+  constructor(target: string, id: Uint128, cause: Error) {
+    super(
+      'TARGET_NOT_PRIMARY',
+      `${target}: another controller holds election id ${idText(id)} (${cause.message}): stop it, or raise our election id`,
+      {},
+      { cause },
+    );
+  }
 }
 
 function claim({ deviceId, electionId }: ArbitrationOptions): MasterArbitrationUpdate {

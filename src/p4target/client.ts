@@ -14,7 +14,7 @@ import {
 } from 'p4runtime-js-bindings';
 import { CalicoP4Error } from '../errors';
 import { logger } from '../log';
-import { becomePrimary, type Arbitration } from './arbitration';
+import { becomePrimary, ElectionIdInUse, type Arbitration } from './arbitration';
 import { isCode, isServiceError, isUnavailable, targetError, updateOutcomes } from './grpc-errors';
 import { pipelineCookie, type PipelineConfig } from './pipeline-config';
 import { DEFAULT_RETRY, retried, type RetryPolicy } from './retry';
@@ -105,7 +105,10 @@ export class P4Client {
         onLost,
       });
     try {
-      client.#arbitration = await arbitrate();
+      const until = Date.now() + timeouts.connect;
+      const policy = { attempts: Infinity, firstDelay: 50, maxDelay: 1000, factor: 2 };
+      const again = (error: unknown): boolean => error instanceof ElectionIdInUse && Date.now() < until;
+      client.#arbitration = await retried(policy, again, arbitrate);
       return client;
     } catch (error) {
       client.close();

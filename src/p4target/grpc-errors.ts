@@ -82,6 +82,13 @@ export function targetError(target: string, doing: string, error: unknown): Cali
         context,
         { cause: error },
       );
+    case status.FAILED_PRECONDITION:
+      return new CalicoP4Error(
+        'PIPELINE_MISMATCH',
+        `${said}; the target has no pipeline, or another one: start the driver, which sets it`,
+        context,
+        { cause: error },
+      );
     default:
       return new CalicoP4Error('TARGET_WRITE_FAILED', said, context, { cause: error });
   }

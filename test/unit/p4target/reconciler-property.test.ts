@@ -13,7 +13,7 @@ import {
   type ToyState,
 } from './toy-policy';
 
-const RUNS = Number(process.env['PROPERTY_RUNS'] ?? 60);
+const RUNS = Number(process.env['PROPERTY_RUNS'] ?? 40);
 
 const labelBits = fc.integer({ min: 0, max: 7 });
 const rule: fc.Arbitrary<Rule> = fc
