@@ -78,6 +78,7 @@ export function main(argv: readonly string[]): void {
     )
     .option('--table <name>', 'only this table')
     .option('--fill', 'only how full the tables are')
+    .option('--counters', 'with --target: packets by rule, and by what became of them')
     .option('--json', 'one JSON line for each row')
     .action((options: TablesOptions) => run(() => tables(options, print)));
 

@@ -3,7 +3,9 @@ import { CalicoP4Error } from '../errors';
 import { countByTable } from '../driver/node';
 import { formatPacket, parsePacketFile, type PacketLine } from '../packet/describe';
 import { workloadKey } from '../model/model';
-import { startEmbeddedTarget } from './embedded';
+import { logHits } from '../driver/log-rules';
+import { describeStep } from '../translators/policy/outcomes';
+import { startEmbeddedTarget, type EmbeddedTarget } from './embedded';
 import { sendPacket } from './packets';
 import { parseStopAt, replayStream, type ReplayedStream } from './stream';
 import { packetVerdict, type PacketVerdict } from './verdict';
@@ -37,6 +39,7 @@ export async function replay(
       );
       print(options.json === true ? JSON.stringify({ id: line.id, ...verdict }) : verdictText(line, verdict));
     }
+    if (options.json !== true && packets.length > 0) await printLogHits(embedded, replayed, print);
     if (replayed.failedRows > 0) {
       throw new CalicoP4Error(
         'TARGET_WRITE_FAILED',
@@ -45,6 +48,18 @@ export async function replay(
     }
   } finally {
     await embedded.stop();
+  }
+}
+
+/** What the driver logs of rules with action log, from the counters on the target. */
+async function printLogHits(
+  embedded: EmbeddedTarget,
+  { node }: ReplayedStream,
+  print: (line: string) => void,
+): Promise<void> {
+  const counts = await embedded.target.rows.readCounter('outcomes');
+  for (const { rule, packets } of logHits(node.names.outcomes, new Map(), counts)) {
+    print(`log rule: ${describeStep(rule)} hit by ${packets} packets`);
   }
 }
 
@@ -136,5 +151,5 @@ function verdictText(line: PacketLine, verdict: PacketVerdict): string {
         : `${verdict.stage}: ${policy.tier === '' ? '' : `tier ${policy.tier}, `}${policy.kind} ${policy.namespace === '' ? '' : `${policy.namespace}/`}${policy.name} rule ${policy.rule}`;
   const way =
     verdict.verdict === 'allow' ? `allow  ${line.from} -> ${verdict.out ?? '?'}` : `deny   ${line.from}`;
-  return `${line.id.padEnd(8)} ${way.padEnd(40)} ${formatPacket(line.packet)}   [${by}]`;
+  return `${String(line.id).padEnd(8)} ${way.padEnd(40)} ${formatPacket(line.packet)}   [${by}]`;
 }

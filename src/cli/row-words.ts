@@ -16,7 +16,7 @@ function matchWords({ table, match }: Row, names: TargetNames): string {
   const { hi, lo, ...rest } = match;
   for (const [field, value] of Object.entries(rest))
     words.push(`${fieldName(table, field)}=${fieldWords(field, value, names)}`);
-  if (hi !== undefined || lo !== undefined) words.push(addressWords(hi, lo));
+  if (hi !== undefined || lo !== undefined || table === 'addr_class_prefix') words.push(addressWords(hi, lo));
   return words.join(' ');
 }
 
@@ -45,7 +45,7 @@ function fieldWords(field: string, value: MatchValue, names: TargetNames): strin
 
 function addressWords(hi: MatchValue | undefined, lo: MatchValue | undefined): string {
   const value = spellAddress(hi?.value ?? 0n, lo?.value ?? 0n);
-  if (hi?.kind !== 'ternary' && lo?.kind !== 'ternary') return value;
+  if (hi?.kind === 'exact' || lo?.kind === 'exact') return value;
   const bits = maskLength(hi) + maskLength(lo);
   const isIpv4 = parseCidr(value)?.ipVersion === 4 && bits >= 96;
   return `${isIpv4 ? value : value.includes('.') ? '::' : value}/${isIpv4 ? bits - 96 : bits}`;

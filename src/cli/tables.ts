@@ -6,7 +6,9 @@ import { P4_DPDK_TABLES } from '../p4target/p4-dpdk/adapter';
 import type { Row } from '../translators/rows';
 import { startEmbeddedTarget } from './embedded';
 import { rowWords } from './row-words';
+import { packetsByRule } from '../driver/log-rules';
 import { parseDeviceId } from './switch';
+import { reasonName } from './verdict';
 import { parseStopAt, replayStream } from './stream';
 
 /** What `tables` and `trace` look at: a live target, or one that a recorded stream makes. */
@@ -21,11 +23,16 @@ export interface SourceOptions {
 export interface TablesOptions extends SourceOptions {
   readonly table?: string;
   readonly fill?: boolean;
+  readonly counters?: boolean;
   readonly json?: boolean;
 }
 
 /** `calico-p4 tables`. */
 export async function tables(options: TablesOptions, print: (line: string) => void): Promise<void> {
+  if (options.counters === true) {
+    await counters(options, print);
+    return;
+  }
   const { contents, names } = await readSource(options, selectTables(options.table));
   if (options.json === true) {
     for (const { rows } of contents) for (const row of rows) print(JSON.stringify(plain(row, names)));
@@ -37,6 +44,25 @@ export async function tables(options: TablesOptions, print: (line: string) => vo
     );
     if (options.fill === true) continue;
     for (const row of rows) print(`  ${rowWords(row, names)}`);
+  }
+}
+
+/** Packets by Calico's rules, and by what became of them. */
+async function counters(options: TablesOptions, print: (line: string) => void): Promise<void> {
+  if (options.target === undefined)
+    throw new CalicoP4Error('USAGE', '--counters needs a live target: give --target ADDRESS');
+  const live = await openTargetToRead(readOnly(options.target, options.deviceId));
+  try {
+    const names = namesOrNone(options.names);
+    for (const { rule, packets } of packetsByRule(names.outcomes, await live.rows.readCounter('outcomes'))) {
+      print(`${String(packets).padStart(12)}  ${rule}`);
+    }
+    print('');
+    for (const [reason, packets] of [...(await live.rows.readCounter('reasons'))].sort(([a], [b]) => a - b)) {
+      print(`${String(packets).padStart(12)}  ${reasonName(reason)}`);
+    }
+  } finally {
+    live.close();
   }
 }
 
@@ -63,17 +89,17 @@ export async function readSource(
   }
   if (options.target === undefined)
     throw new CalicoP4Error('USAGE', 'give --stream FILE or --target ADDRESS');
-  const live = await openTargetToRead({
-    address: options.target,
-    kind: 'embedded',
-    deviceId: parseDeviceId(options.deviceId),
-    electionId: '1',
-  });
+  const live = await openTargetToRead(readOnly(options.target, options.deviceId));
   try {
     return { contents: await readTables(live.rows, wanted), names: namesOrNone(options.names) };
   } finally {
     live.close();
   }
+}
+
+/** Reading is the same for every kind of target. */
+function readOnly(address: string, deviceId: string): Parameters<typeof openTargetToRead>[0] {
+  return { address, kind: 'embedded', deviceId: parseDeviceId(deviceId), electionId: '1' };
 }
 
 /** Without names the rows are still worth seeing. */

@@ -82,6 +82,13 @@ export function reasonWords(result: PacketResult): string {
   return REASONS.get(reason ?? -1)?.words ?? 'the pipeline gave no reason';
 }
 
+/** One line of the counter `reasons`. */
+export function reasonName(reason: number): string {
+  if (reason === PASSED_NEW) return 'passed: a new connection that policy allows';
+  const words = REASONS.get(reason)?.words ?? `reason ${reason}`;
+  return `${reason < PASSED_NEW ? 'dropped' : 'passed'}: ${words}`;
+}
+
 function decision(result: PacketResult, names: TargetNames): { stage: Stage; outcome?: Outcome | undefined } {
   const reason = lastCount(result, REASONS_COUNTER);
   const walked = lastWalk(result);

@@ -1,6 +1,6 @@
 /** Calico's log action: P4 targets have no log, so its packets are counted, and the counters are read and reported. */
 import type { Logger } from '../log';
-import type { Outcome, RuleRef } from '../translators/policy/outcomes';
+import { describeStep, type Outcome, type RuleRef } from '../translators/policy/outcomes';
 
 /** Something with indexed counters, such as a target's rows. */
 export interface CounterReader {
@@ -70,6 +70,19 @@ export function logHits(
     }
   }
   return [...hits.values()];
+}
+
+/** Packets by rule, in words: a rule's packets are the sum over the outcomes that hold it. Outcomes without a name show their number. */
+export function packetsByRule(
+  outcomes: ReadonlyMap<number, Outcome>,
+  counts: ReadonlyMap<number, bigint>,
+): { readonly rule: string; readonly packets: bigint }[] {
+  const sums = new Map<string, bigint>();
+  for (const [index, packets] of counts) {
+    const steps = outcomes.get(index)?.rules.map(describeStep) ?? [`outcome ${index}`];
+    for (const step of new Set(steps)) sums.set(step, (sums.get(step) ?? 0n) + packets);
+  }
+  return [...sums].map(([rule, packets]) => ({ rule, packets })).sort((a, b) => a.rule.localeCompare(b.rule));
 }
 
 function hasLogRule(outcome: Outcome): boolean {

@@ -27,7 +27,8 @@ import {
  * Fields that the protocol does not have are allowed and ignored.
  */
 export interface PacketLine {
-  readonly id: string;
+  /** As given: results echo it. */
+  readonly id: string | number;
   /** A workload's interface name, `uplink` or `host`. */
   readonly from: string;
   readonly packet: Packet;
@@ -107,7 +108,7 @@ const packetFields = {
 const innerSchema = z.strictObject(packetFields);
 
 const lineSchema = z.strictObject({
-  id: z.union([z.string().min(1), z.number()]).transform(String),
+  id: z.union([z.string().min(1), z.number()]),
   from: z.string().min(1),
   ...packetFields,
   fragment: z

@@ -81,7 +81,7 @@ test('a null is a key that is not there, and an id may be a number', () => {
   const [line] = parsePacketFile(
     JSON.stringify({ ...TCP, id: 7, icmpType: null, tcpFlags: null, fragment: null }),
   );
-  expect(line).toMatchObject({ id: '7', packet: { tcpFlags: 2 } });
+  expect(line).toMatchObject({ id: 7, packet: { tcpFlags: 2 } });
 });
 
 test('a later fragment has no transport header', () => {
