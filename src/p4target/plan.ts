@@ -59,6 +59,11 @@ export interface PlanInput {
   readonly order: WriteOrder;
   /** TargetTraits.modify. */
   readonly canModify: boolean;
+  /**
+   * The caller promises that every node row set of `desired` is complete for the values of `actual` too, and that it
+   * still has the nodes of `actual` that gates name, complete for the new values: then I1 needs no gate shut.
+   */
+  readonly crossComplete: boolean;
   /** A reason of the caller's to shut all gates, "" for none. It has no effect if only path rows differ. */
   readonly closeReason: string;
 }
@@ -104,7 +109,8 @@ function reasonToClose(input: PlanInput, parts: Parts): string {
 
 function openPhases(input: PlanInput, parts: Parts): Phase[] {
   const { actual, order, canModify } = input;
-  const held = gatesToHold(input.delta, actual, input.desired, order);
+  const none: ReadonlySet<string> = new Set();
+  const held = input.crossComplete ? none : gatesToHold(input.delta, actual, input.desired, order);
   const removed = new Set(parts.gate.deletes.map((row) => rowKey(row)));
   const heldRows = rowsOfRole(actual, order, 'gate').filter(([key]) => held.has(key) && !removed.has(key));
   const isHeld = (row: Row): boolean => held.has(rowKey(row));

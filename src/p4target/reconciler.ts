@@ -45,6 +45,8 @@ export class Reconciler {
   readonly #tracker: RowTracker;
   #loaded = false;
   #trusted = false;
+  /** The last apply left nothing to do: `actual` is one state that the caller had asked for. */
+  #clean = false;
   #busy = false;
 
   constructor(
@@ -99,16 +101,19 @@ export class Reconciler {
   /**
    * Writes what differs. Refused updates do not throw: they are in the result.
    *
+   * @param crossComplete PlanInput.crossComplete, for a caller that applies a transition state first (old and new
+   * programs for old and new values), then the final one; believed only as long as nothing has failed
    * @throws CalicoP4Error TARGET_UNREACHABLE, TARGET_NOT_PRIMARY, PIPELINE_MISMATCH
    */
-  async apply(): Promise<ApplyResult> {
+  async apply(crossComplete = false): Promise<ApplyResult> {
     this.#refuseWhileBusy();
     this.#busy = true;
     try {
       if (!this.#loaded) await this.load();
-      return await this.#applyRounds();
+      return await this.#applyRounds(crossComplete && this.#clean);
     } catch (error) {
       this.#loaded = false;
+      this.#clean = false;
       throw error;
     } finally {
       this.#busy = false;
@@ -120,7 +125,7 @@ export class Reconciler {
       throw new Error('the desired state must not change, nor a second apply start, while apply runs');
   }
 
-  async #applyRounds(): Promise<ApplyResult> {
+  async #applyRounds(crossComplete: boolean): Promise<ApplyResult> {
     const run = new Run();
     let forced = '';
     for (let round = 0; round < MAX_ROUNDS && this.#tracker.dirtyCount > 0; round++) {
@@ -130,6 +135,7 @@ export class Reconciler {
         desired: this.#tracker.desired,
         order: this.#order,
         canModify: this.#target.traits.modify,
+        crossComplete: crossComplete && round === 0,
         closeReason: forced === '' && !this.#trusted ? 'the target holds rows of another run' : forced,
       });
       if (plan.mode === 'closed') log.info('writing with all gates shut', { reason: plan.reason });
@@ -141,7 +147,9 @@ export class Reconciler {
       else if (!run.surprised) break;
     }
     if (this.#nothingForeign()) this.#trusted = true;
-    return resultOf(run, this.#tracker, this.#target);
+    const result = resultOf(run, this.#tracker, this.#target);
+    this.#clean = result.failed.size === 0;
+    return result;
   }
 
   async #runPlan(plan: Plan, run: Run): Promise<void> {

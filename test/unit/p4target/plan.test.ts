@@ -64,7 +64,7 @@ const ALLOW = 0xc000_0000;
 function plan(
   actual: readonly Row[],
   desired: readonly Row[],
-  options: { canModify?: boolean; closeReason?: string } = {},
+  options: { canModify?: boolean; closeReason?: string; crossComplete?: boolean } = {},
 ): Plan {
   const tracker = new RowTracker(P4_DPDK_ORDER.tables.map((t) => t.table));
   for (const row of actual) tracker.setActual(row);
@@ -75,6 +75,7 @@ function plan(
     desired: tracker.desired,
     order: P4_DPDK_ORDER,
     canModify: options.canModify ?? true,
+    crossComplete: options.crossComplete ?? false,
     closeReason: options.closeReason ?? '',
   });
 }
@@ -166,6 +167,19 @@ describe('plan', () => {
       'selectors: modify addr_class hi=0x0 lo=0x1',
       'gates: insert endpoint_root ep=0x1 direction=0x1',
     ]);
+  });
+
+  it('shuts no gate in a state that the caller calls complete for old and new values', () => {
+    const actual = [root(1, 5), step('step_dst', 5, 1, ALLOW), addr(1, 1)];
+    const old = [1, 2].map((cls) => step('step_dst', 5, cls, ALLOW));
+    const fresh = [1, 2].map((cls) => step('step_dst', 6, cls, ALLOW));
+    const desired = [root(1, 6), ...old, ...fresh, addr(1, 2)];
+    const made = lines(plan(actual, desired, { crossComplete: true }));
+    expect(made.slice(-2)).toEqual([
+      'selectors: modify addr_class hi=0x0 lo=0x1',
+      'gates: modify endpoint_root ep=0x1 direction=0x1',
+    ]);
+    expect(made.some((line) => line.startsWith('hold'))).toBe(false);
   });
 
   it('closes a port that gets another meaning, instead of changing it in place', () => {
