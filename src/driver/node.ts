@@ -67,7 +67,7 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
       const up = new Set<string>();
       const down = new Set([...model.workloads.keys()]);
       for (const { workload, ep } of endpoints) {
-        if (failedEps === 'all' || failedEps.has(ep)) continue;
+        if (failedEps.has(ep)) continue;
         const key = workloadKey(workload.id);
         down.delete(key);
         up.add(key);
@@ -77,15 +77,13 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
   };
 }
 
-/** Endpoints that a failed row belongs to; `all` when a failed row may belong to anybody. */
-function failedEndpoints(applied: ApplyResult): ReadonlySet<number> | 'all' {
-  const eps = new Set<number>();
-  for (const { row } of applied.failed.values()) {
-    const ep = row.match['ep']?.value ?? row.params['ep'];
-    if (ep === undefined) return 'all';
-    eps.add(Number(ep));
-  }
-  return eps;
+/**
+ * Endpoints that a failed row belongs to. Rows without an endpoint need not be looked at: one that an endpoint's program needs takes the
+ * endpoint's root row with it (reconciler.ts, F1 and F2), and one that was only to be swept away hurts nobody.
+ */
+function failedEndpoints(applied: ApplyResult): ReadonlySet<number> {
+  const eps = [...applied.failed.values()].map(({ row }) => row.match['ep']?.value ?? row.params['ep']);
+  return new Set(eps.filter((ep) => ep !== undefined).map(Number));
 }
 
 /** Rows by table, in the order of first appearance: for `replay` and `tables`. */

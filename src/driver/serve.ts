@@ -32,10 +32,10 @@ export async function serveFelix({
   const reporter = createStatusReporter(link);
   const problems = createProblemLog(log);
   const started = Date.now();
-  let heartbeatFailure: unknown;
+  let heartbeatFailure: Error | undefined;
   const beat = setInterval(() => {
     link.sendHeartbeat(new Date(), (Date.now() - started) / 1000).catch((error: unknown) => {
-      heartbeatFailure = error;
+      heartbeatFailure = error instanceof Error ? error : new Error(String(error));
     });
   }, heartbeatSeconds * 1000);
 
