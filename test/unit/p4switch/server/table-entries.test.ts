@@ -1,5 +1,6 @@
 import { P4Info, TableEntry } from 'p4runtime-js-bindings';
 import { createInterpreter, type Interpreter } from '../../../../src/p4switch/interpreter/interpreter';
+import type { SpecEntry } from '../../../../src/p4switch/engine';
 import { startSwitchServer, type SwitchServer } from '../../../../src/p4switch/server/server';
 import { Action, Atomicity, isFailure, type PartialEntity, TestController, Update_Type } from './controller';
 import { ID, P4INFO, SPEC } from './small-pipeline';
@@ -111,6 +112,17 @@ describe('what is written is read back', () => {
         action: { name: 'send_1', params: [9n, 0x401n] },
       },
     ]);
+  });
+
+  test('a field that the spec pads to whole bytes', async () => {
+    const info = P4Info.decode(P4Info.encode(P4INFO).finish());
+    info.tables[1]!.matchFields[0]!.bitwidth = 44;
+    expect(await controller.setPipeline(info, SPEC)).toEqual({});
+    const entry = { ...prefix, match: [lpm(1, [0xa, 0xb0, 0, 0, 0, 0], 8), exact(2, 5)] };
+    expect(await controller.outcome(INSERT, entity(entry))).toBe('OK');
+    const [{ keys }] = [...server.engine()!.entries('by_prefix')] as [SpecEntry];
+    expect(keys[0]).toEqual({ value: 0xab000000000n, mask: 0xfff000000000n | (0xfn << 44n) });
+    expect(await readBack({ tableId: ID.byPrefix })).toEqual([TableEntry.fromPartial(entry)]);
   });
 
   test('filters: all tables, action, priority, metadata, key without priority', async () => {
