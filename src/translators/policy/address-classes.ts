@@ -40,6 +40,8 @@ export interface AddressClasses {
   update(memberships: ReadonlyMap<number, Membership>, keepUnused: boolean): ClassChanges;
   /** Live classes with a label of the group. */
   withGroup(group: number): Iterable<AddressClass>;
+  /** The prefixes that have labels. */
+  prefixes(): Iterable<Prefix>;
   /** By class id. */
   readonly live: ReadonlyMap<number, AddressClass>;
 }
@@ -62,7 +64,7 @@ interface LiveClass extends AddressClass {
 }
 
 export function createAddressClasses(
-  prefixes: PrefixCache,
+  cache: PrefixCache,
   labels: Labels,
   rows: RowStore,
   ids: IdSpace,
@@ -101,7 +103,7 @@ export function createAddressClasses(
     }
     return place;
   };
-  const catchAll = { 4: placeOf(prefixes.everything(4)), 6: placeOf(prefixes.everything(6)) };
+  const catchAll = { 4: placeOf(cache.everything(4)), 6: placeOf(cache.everything(6)) };
   catchAll[4].labels = [FAMILY_4];
   catchAll[6].labels = [FAMILY_6];
   dirty.add(catchAll[4]).add(catchAll[6]);
@@ -150,7 +152,7 @@ export function createAddressClasses(
     place.parent = undefined;
     for (let len = Math.min(prefix.len, counts.length) - 1; len >= 0; len--) {
       if (!counts[len]) continue;
-      const found = places.get(prefixes.ancestorKey(prefix, len));
+      const found = places.get(cache.ancestorKey(prefix, len));
       if (found !== undefined) {
         place.parent = found;
         break;
@@ -239,6 +241,9 @@ export function createAddressClasses(
 
   return {
     live,
+    *prefixes() {
+      for (const place of places.values()) yield place.prefix;
+    },
     *withGroup(group) {
       for (const label of labelsOfGroup.get(group) ?? []) yield* byLabel.get(label) ?? [];
     },
@@ -275,7 +280,6 @@ export function createAddressClasses(
           dead.push(candidate);
         }
       }
-      prefixes.prune(places);
       const gone = new Set(dead);
       return { born: born.filter((c) => !gone.has(c)), dead: dead.filter((c) => !bornNow.has(c)) };
     },

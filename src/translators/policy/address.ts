@@ -18,6 +18,7 @@ export interface Prefix {
 type Words = readonly [number, number, number, number];
 
 const V4_MAPPED = 0xffff;
+const PRUNE_AT = 500_000;
 
 /** Reads and interns prefixes. */
 export interface PrefixCache {
@@ -28,15 +29,19 @@ export interface PrefixCache {
   parse(text: string): Prefix | 'nowhere' | undefined;
   /** The prefix of length `len` (as Prefix.len) around `prefix`; its key only, to look it up. */
   ancestorKey(prefix: Prefix, len: number): string;
+  /** The known prefixes that contain `prefix`, itself included. */
+  around(prefix: Prefix): readonly Prefix[];
   /** The whole of a family: `::ffff:0:0/96` or `::/0`. */
   everything(family: 4 | 6): Prefix;
-  /** Forgets texts and prefixes that `inUse` does not name, when the cache has grown far beyond them. */
-  prune(inUse: ReadonlyMap<string, unknown>): void;
+  /** When the cache has grown far: forgets all prefixes but those that `inUse` gives. Equal prefixes stay the same object. */
+  prune(inUse: () => Iterable<Prefix>): void;
 }
 
 export function createPrefixCache(): PrefixCache {
   const byText = new Map<string, Prefix | 'nowhere' | undefined>();
   const byKey = new Map<string, Prefix>();
+  /** Lengths that prefixes have had. */
+  const lengths = { 4: new Set<number>(), 6: new Set<number>() };
 
   const intern = (family: 4 | 6, raw: Words, len: number): Prefix => {
     const words = maskWords(raw, len);
@@ -45,9 +50,12 @@ export function createPrefixCache(): PrefixCache {
     if (prefix === undefined) {
       prefix = { key, family, words, len, host: len === 128 };
       byKey.set(key, prefix);
+      lengths[family].add(len);
     }
     return prefix;
   };
+
+  let pruneAt = PRUNE_AT;
 
   const v4All = intern(4, [0, 0, V4_MAPPED, 0], 96);
   const v6All = intern(6, [0, 0, 0, 0], 0);
@@ -84,15 +92,24 @@ export function createPrefixCache(): PrefixCache {
       return prefix;
     },
     ancestorKey: (prefix, len) => prefixKey(prefix.family, maskWords(prefix.words, len), len),
+    around(prefix) {
+      const out: Prefix[] = [];
+      for (const len of lengths[prefix.family]) {
+        const found =
+          len <= prefix.len
+            ? byKey.get(prefixKey(prefix.family, maskWords(prefix.words, len), len))
+            : undefined;
+        if (found !== undefined) out.push(found);
+      }
+      return out;
+    },
     everything: (family) => (family === 4 ? v4All : v6All),
     prune(inUse) {
-      if (byText.size <= 4 * inUse.size + 100_000) return;
-      for (const [text, prefix] of byText) {
-        if (typeof prefix !== 'object' || !inUse.has(prefix.key)) byText.delete(text);
-      }
-      for (const [key, prefix] of byKey) {
-        if (!inUse.has(key) && prefix !== v4All && prefix !== v6All) byKey.delete(key);
-      }
+      if (byText.size <= pruneAt) return;
+      byText.clear();
+      byKey.clear();
+      for (const prefix of [v4All, v6All, ...inUse()]) byKey.set(prefix.key, prefix);
+      pruneAt = Math.max(PRUNE_AT, 4 * byKey.size);
     },
   };
 }

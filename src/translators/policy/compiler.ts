@@ -15,6 +15,7 @@ import type { Membership } from './ip-sets';
 import { createIpSets, NO_MEMBERS } from './ip-sets';
 import { createLabels } from './labels';
 import { createNodeRows } from './node-rows';
+import { ownAddresses } from './own-addresses';
 import type { Direction, Outcome } from './outcomes';
 import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT } from './outcomes';
 import type { PortClasses } from './port-classes';
@@ -137,8 +138,11 @@ export function createPolicyCompiler(options: { readonly firstId?: number } = {}
       const roots = new Map<string, Root>();
       const used = new Set<SrcForm>();
       for (const { ep, workload } of endpoints) {
+        const own = ownAddresses(workload, prefixes, labels, (group) => membershipOf(group, model));
         for (const direction of ['ingress', 'egress'] as const) {
-          const program = programs.of(workload, direction);
+          // Sources that the endpoint may spoof can be anything.
+          const spoofs = direction === 'egress' && workload.allowSpoofedSourcePrefixes.length > 0;
+          const program = programs.of(workload, direction, spoofs ? [] : own);
           for (const form of reachable(program)) used.add(form);
           const node = diagram.root(program);
           roots.set(`${ep}/${direction}`, { ep, direction, name: workload.name, node });
@@ -170,6 +174,7 @@ export function createPolicyCompiler(options: { readonly firstId?: number } = {}
         if (before?.node === root.node && before.name === root.name) continue;
         rows.set(rootKey(root), rootRow(root, nodeRows.params(root.node, 0)));
       }
+      prefixes.prune(() => [...addresses.prefixes(), ...ipSets.prefixes(), ...labels.prefixes()]);
       lastRoots = roots;
       lastDemands = ownDemands;
 

@@ -1,7 +1,14 @@
 import type { Intervals, IntervalSet } from './intervals';
 import type { Action, Step } from './outcomes';
 import { ICMP_PROTOCOLS, PORT_PROTOCOLS } from './protocols';
-import type { AddressMatch, PortMatch, ProtocolMatch, RuleMatch } from './rules';
+import type {
+  AddressMatch,
+  PortAlternatives,
+  PortMatch,
+  PortsByProtocol,
+  ProtocolMatch,
+  RuleMatch,
+} from './rules';
 
 /**
  * What is left of a rule on its way down the levels of a diagram. Each form is interned by content, so `id` is identity:
@@ -71,12 +78,6 @@ export interface Tail {
   readonly groups: readonly number[];
 }
 
-/** One interval set for each of PORT_PROTOCOLS, in that order; protocols without ports do not match. */
-export interface PortsByProtocol {
-  readonly id: string;
-  readonly sets: readonly IntervalSet[];
-}
-
 /** A condition on (protocol, destination port, source port) alone. */
 export interface FlowMatch {
   readonly id: number;
@@ -98,8 +99,19 @@ export interface Forms {
   afterDestination(form: DstForm, slices: Slices): ProtoForm | undefined;
   afterProtocol(form: ProtoForm, protocol: number | 'others'): DportForm | undefined;
   afterDport(form: DportForm): SportForm;
+  /**
+   * The rule for packets whose source or destination is one of `addresses`: what all of them have in common is no question any
+   * more. Undefined when the rule matches none of them. No addresses: the rule as it is.
+   */
+  assume(form: SrcForm, side: 'src' | 'dst', addresses: readonly ClassView[]): SrcForm | undefined;
   /** Forgets everything but what is given (and what that refers to), which stays what it is. */
   forget(keepForms: Iterable<AnyForm>, keepHits: Iterable<Hit>): void;
+}
+
+/** An address, or a class of addresses, as rules see it. */
+export interface ClassView {
+  has(label: number): boolean;
+  readonly slices: Slices;
 }
 
 /** Of one class: the (protocol, port) pairs of a group. */
@@ -112,6 +124,7 @@ export function createForms(intervals: Intervals): Forms {
   let tails = new Map<string, Tail>();
   let flows = new Map<string, FlowMatch>();
   let hits = new Map<string, Hit>();
+  let assumed = new WeakMap<SrcForm, Map<string, SrcForm | undefined>>();
   const keys = new WeakMap<object, string>();
   let lastId = 0;
 
@@ -141,6 +154,7 @@ export function createForms(intervals: Intervals): Forms {
 
   /** The ports that a match leaves for each protocol, given the class's slices. */
   const resolve = (match: PortMatch, slices: Slices): PortsByProtocol => {
+    if (match.kind === 'fixed') return match.ports;
     const sets = PORT_PROTOCOLS.map((protocol) => {
       const portsOf = (groups: readonly number[]): IntervalSet =>
         intervals.of(
@@ -240,7 +254,24 @@ export function createForms(intervals: Intervals): Forms {
     return tail;
   };
 
+  const rule = (match: RuleMatch, hit: Hit): SrcForm | undefined => {
+    const tail = internTail(match);
+    const fixed = !portsDependOnClass(match.srcPorts);
+    const next = fixed
+      ? dstForm(hit, tail, match.srcPorts === null ? null : resolve(match.srcPorts, NO_SLICES))
+      : null;
+    if (next === undefined) return undefined;
+    const key = `0|${hit.id}|${tail.id}|${JSON.stringify([match.src, portKey(match.srcPorts)])}`;
+    return internForm(key, (id) => {
+      const asks = match.src !== null || next === null;
+      const certain = !asks && next.certain;
+      const groups = groupsOf(match.src, match.srcPorts);
+      return { level: 0, id, hit, match, tail, next, groups, asks, certain };
+    });
+  };
+
   return {
+    rule,
     hit(step, action) {
       const key = JSON.stringify(step);
       let hit = hits.get(key);
@@ -250,30 +281,6 @@ export function createForms(intervals: Intervals): Forms {
         keys.set(hit, key);
       }
       return hit;
-    },
-    rule(match, hit) {
-      const tail = internTail(match);
-      const fixed = !portsDependOnClass(match.srcPorts);
-      const next = fixed
-        ? dstForm(hit, tail, match.srcPorts === null ? null : resolve(match.srcPorts, NO_SLICES))
-        : null;
-      if (next === undefined) return undefined;
-      const key = `0|${hit.id}|${tail.id}|${JSON.stringify([match.src, portKey(match.srcPorts)])}`;
-      return internForm(key, (id) => {
-        const asks = match.src !== null || next === null;
-        const certain = !asks && next.certain;
-        return {
-          level: 0,
-          id,
-          hit,
-          match,
-          tail,
-          next,
-          groups: groupsOf(match.src, match.srcPorts),
-          asks,
-          certain,
-        };
-      });
     },
     afterSource: (form, slices) =>
       form.next ?? dstForm(form.hit, form.tail, resolve(form.match.srcPorts!, slices)),
@@ -299,11 +306,39 @@ export function createForms(intervals: Intervals): Forms {
         const certain = form.sports === intervals.full;
         return { level: 4, id, hit: form.hit, sports: form.sports, asks: !certain, certain };
       }),
+    assume(form, side, addresses) {
+      const address = form.match[side];
+      const ports = form.match[side === 'src' ? 'srcPorts' : 'dstPorts'];
+      const askedPorts = portsDependOnClass(ports) ? ports : null;
+      if (addresses.length === 0 || (address === null && askedPorts === null)) return form;
+      const holding = addresses.filter((view) => holds(address, view));
+      if (holding.length === 0) return undefined;
+      if (holding.length < addresses.length) return form;
+      const resolved = askedPorts === null ? [] : addresses.map((view) => resolve(askedPorts, view.slices));
+      if (resolved.some((r) => r.id !== resolved[0]!.id)) return form;
+
+      let known = assumed.get(form);
+      if (known === undefined) {
+        known = new Map();
+        assumed.set(form, known);
+      }
+      const key = `${side}${resolved[0]?.id ?? ''}`;
+      if (known.has(key)) return known.get(key);
+      const left = resolved[0] === undefined ? ports : { kind: 'fixed' as const, ports: resolved[0] };
+      const match: RuleMatch =
+        side === 'src'
+          ? { ...form.match, src: null, srcPorts: left }
+          : { ...form.match, dst: null, dstPorts: left };
+      const made = rule(match, form.hit);
+      known.set(key, made);
+      return made;
+    },
     forget(keepForms, keepHits) {
       forms = new Map();
       tails = new Map();
       flows = new Map();
       hits = new Map();
+      assumed = new WeakMap();
       const keepHit = (hit: Hit): void => {
         hits.set(keys.get(hit)!, hit);
       };
@@ -322,15 +357,28 @@ export function createForms(intervals: Intervals): Forms {
   };
 }
 
+/** Whether an address is what a rule asks for. */
+export function holds(match: AddressMatch | null, view: ClassView): boolean {
+  if (match === null) return true;
+  for (const label of match.allOf) if (!view.has(label)) return false;
+  for (const label of match.noneOf) if (view.has(label)) return false;
+  return match.anyOf === null || match.anyOf.some((label) => view.has(label));
+}
+
 function portsDependOnClass(match: PortMatch | null): boolean {
-  if (match === null) return false;
-  const { positive, negative, everySet } = match;
-  return (positive?.sets.length ?? 0) + (negative?.sets.length ?? 0) + everySet.length > 0;
+  return match !== null && portGroups(match).length > 0;
+}
+
+/** The groups of the sets that a port match names. */
+export function portGroups(match: PortMatch | null): readonly number[] {
+  if (match?.kind !== 'asked') return [];
+  return [...(match.positive?.sets ?? []), ...(match.negative?.sets ?? []), ...match.everySet];
 }
 
 function portKey(match: PortMatch | null): unknown {
   if (match === null) return null;
-  const side = (a: PortMatch['positive']): unknown => (a === null ? null : [a.intervals.id, a.sets]);
+  if (match.kind === 'fixed') return match.ports.id;
+  const side = (a: PortAlternatives | null): unknown => (a === null ? null : [a.intervals.id, a.sets]);
   return [side(match.positive), side(match.negative), match.everySet];
 }
 
@@ -340,9 +388,7 @@ function groupsOf(address: AddressMatch | null, ports: PortMatch | null): readon
       ...(address?.anyOf ?? []),
       ...(address?.allOf ?? []),
       ...(address?.noneOf ?? []),
-      ...(ports?.positive?.sets ?? []),
-      ...(ports?.negative?.sets ?? []),
-      ...(ports?.everySet ?? []),
+      ...portGroups(ports),
     ]),
   ];
 }

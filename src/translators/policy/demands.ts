@@ -1,4 +1,5 @@
 import type { SrcForm } from './conditions';
+import { portGroups } from './conditions';
 import type { ProgramRule } from './diagram';
 import { endsProgram } from './diagram';
 import type { IntervalSet, Intervals } from './intervals';
@@ -70,12 +71,17 @@ export function demandsOf(
     const wanted = (p: number): boolean => (is === null || is === p) && not !== p;
     const ports = (match: PortMatch | null, to: Map<number, Set<IntervalSet>>): void => {
       if (match === null) return;
+      if (match.kind === 'fixed') {
+        PORT_PROTOCOLS.forEach((p, i) => {
+          if (wanted(p)) add(to, p, match.ports.sets[i]!);
+        });
+        return;
+      }
       for (const side of [match.positive, match.negative]) {
         if (side === null) continue;
         for (const p of PORT_PROTOCOLS) if (wanted(p)) add(to, p, side.intervals);
       }
-      const sets = [...(match.positive?.sets ?? []), ...(match.negative?.sets ?? []), ...match.everySet];
-      for (const group of sets) {
+      for (const group of portGroups(match)) {
         for (const { protocol, set } of portsIn(group)) if (wanted(protocol)) add(to, protocol, set);
       }
     };

@@ -1,19 +1,19 @@
 import { CalicoP4Error } from '../../errors';
 import type {
   AnyForm,
+  ClassView,
   DportForm,
   DstForm,
   Forms,
   Hit,
   ProtoForm,
-  Slices,
   SportForm,
   SrcForm,
 } from './conditions';
+import { holds } from './conditions';
 import { contains, PORT_MAX } from './intervals';
 import { FAMILY_4 } from './labels';
 import type { Action, Step, Verdict } from './outcomes';
-import type { AddressMatch } from './rules';
 
 /**
  * The decision diagram: what is left of a program once the packet's source class is known, then its destination class,
@@ -66,10 +66,8 @@ export interface HitList {
 }
 
 /** An address class as a branch sees it. */
-export interface ClassView {
+export interface LabelledView extends ClassView {
   readonly labels: readonly number[];
-  has(label: number): boolean;
-  readonly slices: Slices;
 }
 
 export interface ProgramRule {
@@ -87,7 +85,7 @@ export interface Diagram {
    * (more than half of all ports) and in none of the small ones. What does not fit it, IPv6 say, has rows.
    */
   fallback(branch: Branch): Node;
-  atClass(branch: Branch, view: ClassView): Node;
+  atClass(branch: Branch, view: LabelledView): Node;
   atProtocol(branch: Branch, protocol: number): Node;
   /** Protocols that may lead elsewhere than the fallback. */
   protocolsOf(branch: Branch): readonly number[];
@@ -98,7 +96,7 @@ export interface Diagram {
   readonly size: number;
 }
 
-const OTHER_FAMILY_LABELS: ClassView = {
+const PLAIN_IPV4: LabelledView = {
   labels: [FAMILY_4],
   has: (label) => label === FAMILY_4,
   slices: () => [],
@@ -236,7 +234,7 @@ export function createDiagram(forms: Forms, groupOf: (label: number) => number):
     return found;
   };
 
-  const atClass = (node: Branch, view: ClassView): Node => {
+  const atClass = (node: Branch, view: LabelledView): Node => {
     let signature = '';
     for (const label of view.labels) if (node.groups.has(groupOf(label))) signature += `${label},`;
     return node.level === 0
@@ -276,7 +274,7 @@ export function createDiagram(forms: Forms, groupOf: (label: number) => number):
       switch (node.level) {
         case 0:
         case 1:
-          return atClass(node, OTHER_FAMILY_LABELS);
+          return atClass(node, PLAIN_IPV4);
         case 2:
           return child(node, '*', 0, (form) => forms.afterProtocol(form as ProtoForm, 'others'));
         default:
@@ -328,11 +326,4 @@ export function endsProgram(
   if (action === 'log' || action === 'pass') return false;
   const tier = tiers[tiers.length - 1];
   return !rules.some((rule, i) => tiers[i] === tier && rule.hit.action === 'pass');
-}
-
-function holds(match: AddressMatch | null, view: ClassView): boolean {
-  if (match === null) return true;
-  for (const label of match.allOf) if (!view.has(label)) return false;
-  for (const label of match.noneOf) if (view.has(label)) return false;
-  return match.anyOf === null || match.anyOf.some((label) => view.has(label));
 }

@@ -21,6 +21,8 @@ export interface IpSets {
   /** Reads the set again if the model's object is another one than last time. */
   state(id: string, use: SetUse): SetState;
   membership(id: string, use: SetUse): Membership;
+  /** The prefixes of all sets that are read. */
+  prefixes(): Iterable<Prefix>;
   /** Starts a compile: takes the model's sets; what was read of sets that nobody asked for since the last call is forgotten. */
   begin(sets: ReadonlyMap<string, IpSet>, onProblem: (message: string) => void): void;
 }
@@ -80,6 +82,9 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
   };
 
   return {
+    *prefixes() {
+      for (const { members } of read.values()) for (const some of members.values()) yield* some;
+    },
     begin(now, problem) {
       sets = now;
       onProblem = problem;

@@ -26,6 +26,8 @@ export interface Labels {
   info(label: number): LabelInfo;
   /** The group that a label belongs to: itself, but for slices. */
   groupOf(label: number): number;
+  /** The prefixes that have a label of their own. */
+  prefixes(): Iterable<Prefix>;
   /** As people read it: `set s:abc`, `10.0.0.0/8`, `set n:xyz/6:80`. */
   describe(label: number): string;
 }
@@ -75,6 +77,9 @@ export function createLabels(): Labels {
       intern(`q${group}/${protocol}:${port}`, { kind: 'slice', group, protocol, port }),
     info: (label) => infos[label]!,
     groupOf: (label) => groups[label]!,
+    *prefixes() {
+      for (const info of infos) if (info.kind === 'net') yield info.prefix;
+    },
     describe,
   };
 }

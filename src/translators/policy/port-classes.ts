@@ -29,42 +29,23 @@ export const NO_ATOMS: ReadonlySet<IntervalSet> = new Set();
 interface State {
   readonly atomKey: string;
   readonly classes: readonly PortClass[];
-  /** By the ids of the sets that the ports are in. */
-  readonly ids: ReadonlyMap<string, number>;
+  /** All ports in order, each with its class. */
+  readonly segments: readonly { readonly last: number; readonly id: number }[];
   readonly rowKeys: ReadonlySet<string>;
 }
 
+const NO_CLASS: PortClass = portClass(0, 0);
+
 const EMPTY: State = {
   atomKey: '',
-  classes: [{ id: 0, port: 0, match: { kind: 'exact', value: 0n } }],
-  ids: new Map(),
+  classes: [NO_CLASS],
+  segments: [{ last: PORT_MAX, id: 0 }],
   rowKeys: new Set(),
 };
 
 export function createPortClasses(which: 'dport' | 'sport', rows: RowStore, ids: IdSpace): PortClasses {
   const states = new Map<number, State>();
   const live = new Set<number>();
-  /** Classes of the same sets are one class, whatever the protocol. */
-  const shared = new Map<string, { readonly id: number; uses: number }>();
-
-  const take = (key: string): number => {
-    let entry = shared.get(key);
-    if (entry === undefined) {
-      entry = { id: ids.take()!, uses: 0 };
-      shared.set(key, entry);
-      live.add(entry.id);
-    }
-    entry.uses++;
-    return entry.id;
-  };
-  const release = (key: string): void => {
-    const entry = shared.get(key)!;
-    if (--entry.uses > 0) return;
-    shared.delete(key);
-    live.delete(entry.id);
-    ids.release(entry.id);
-  };
-
   return {
     live,
     of: (protocol) => (states.get(protocol) ?? EMPTY).classes,
@@ -74,30 +55,61 @@ export function createPortClasses(which: 'dport' | 'sport', rows: RowStore, ids:
       const atomKey = sorted.map((a) => a.id).join(',');
       if (atomKey === before.atomKey) return false;
 
-      const classes = new Map<number, PortClass>();
-      const classIds = new Map<string, number>();
-      const rowKeys = new Set<string>();
-      for (const { first, last, key } of segments(sorted)) {
-        let id = 0;
-        if (key !== '') {
-          id = classIds.get(key) ?? take(key);
-          classIds.set(key, id);
-          for (const { value, prefixLen } of prefixesOf(first, last)) {
-            const row = rowOf(which, protocol, value, prefixLen, id);
-            const k = rowKey(row);
-            rowKeys.add(k);
-            rows.set(k, row);
+      // A class goes on under its old number as long as it has a port in common with it: what stays of the rules can not tell
+      // the other ports of the class apart, so that what the old number's rows say of one port is true of all.
+      const classes = new Map<string, PortClass>();
+      const claimed = new Set<number>();
+      const cuts = segments(sorted);
+      let old = 0;
+      for (const { first, last, key } of cuts) {
+        if (key === '' && !classes.has(key)) classes.set(key, { ...NO_CLASS, port: first });
+        while (before.segments[old]!.last < first) old++;
+        for (let i = old; !classes.has(key); i++) {
+          const { last: oldLast, id } = before.segments[i]!;
+          if (id !== 0 && !claimed.has(id)) {
+            claimed.add(id);
+            classes.set(key, portClass(id, first));
           }
+          if (oldLast >= last) break;
         }
-        if (!classes.has(id))
-          classes.set(id, { id, port: first, match: { kind: 'exact', value: BigInt(id) } });
+      }
+      for (const { first, key } of cuts) {
+        if (classes.has(key)) continue;
+        const id = ids.take()!;
+        live.add(id);
+        classes.set(key, portClass(id, first));
+      }
+      for (const { id } of before.classes) {
+        if (id === 0 || claimed.has(id)) continue;
+        live.delete(id);
+        ids.release(id);
+      }
+
+      const rowKeys = new Set<string>();
+      for (const { first, last, key } of cuts) {
+        const { id } = classes.get(key)!;
+        if (id === 0) continue;
+        for (const { value, prefixLen } of prefixesOf(first, last)) {
+          const row = rowOf(which, protocol, value, prefixLen, id);
+          const k = rowKey(row);
+          rowKeys.add(k);
+          rows.set(k, row);
+        }
       }
       for (const key of before.rowKeys) if (!rowKeys.has(key)) rows.delete(key);
-      for (const key of before.ids.keys()) release(key);
-      states.set(protocol, { atomKey, classes: [...classes.values()], ids: classIds, rowKeys });
+      states.set(protocol, {
+        atomKey,
+        classes: [...classes.values()],
+        segments: cuts.map(({ last, key }) => ({ last, id: classes.get(key)!.id })),
+        rowKeys,
+      });
       return true;
     },
   };
+}
+
+function portClass(id: number, port: number): PortClass {
+  return { id, port, match: { kind: 'exact', value: BigInt(id) } };
 }
 
 /** The ports in order, cut wherever a set begins or ends; `key` names the sets that a segment is in. */

@@ -1,10 +1,10 @@
 import type { FelixModel, Policy, Profile, Rule, TierInfo, WorkloadEndpoint } from '../../model/model';
 import { isStaged, policyKey } from '../../model/model';
-import type { Forms, SrcForm } from './conditions';
+import type { ClassView, Forms, SrcForm } from './conditions';
 import type { ProgramRule } from './diagram';
 import type { Direction, Reason, RuleRef } from './outcomes';
 import { PROTO_IPIP, PROTO_UDP } from './protocols';
-import type { RuleContext, RuleMatch } from './rules';
+import type { PortMatch, RuleContext, RuleMatch } from './rules';
 import { readAction, readMatch, setsOf } from './rules';
 
 /**
@@ -16,7 +16,8 @@ import { readAction, readMatch, setsOf } from './rules';
 export interface Programs {
   /** Starts a compile. */
   begin(model: FelixModel, onProblem: (message: string) => void): void;
-  of(workload: WorkloadEndpoint, direction: Direction): readonly ProgramRule[];
+  /** `own` are the endpoint's addresses: the program is for packets that come from (egress) or go to (ingress) one of them. */
+  of(workload: WorkloadEndpoint, direction: Direction, own: readonly ClassView[]): readonly ProgramRule[];
 }
 
 interface Compiled {
@@ -131,7 +132,8 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
     const out: SrcForm[] = [];
     if (!configBool(model.config, 'AllowVXLANPacketsFromWorkloads')) {
       const port = vxlanPort(model.config);
-      const dstPorts = {
+      const dstPorts: PortMatch = {
+        kind: 'asked',
         positive: { intervals: intervals.of([{ first: port, last: port }]), sets: [] },
         negative: null,
         everySet: [],
@@ -161,14 +163,17 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
       seenThisTime = new Map();
       encaps = encapRules();
     },
-    of(workload, direction) {
+    of(workload, direction, own) {
       if (workload.state !== 'active') {
         return [{ form: deny({ kind: 'admin-down', direction }), tier: 0 }];
       }
       const out: ProgramRule[] = [];
       let tier = 0;
       const add = (list: readonly SrcForm[]): void => {
-        for (const form of list) out.push({ form, tier });
+        for (const form of list) {
+          const known = forms.assume(form, direction === 'egress' ? 'src' : 'dst', own);
+          if (known !== undefined) out.push({ form: known, tier });
+        }
         tier++;
       };
       if (direction === 'egress') add(encaps);

@@ -41,8 +41,23 @@ export interface ProtocolMatch {
   readonly not: number | null;
 }
 
-/** Groups are those of IP_AND_PORT sets. */
-export interface PortMatch {
+export type PortMatch = AskedPorts | FixedPorts;
+
+/** One interval set for each of PORT_PROTOCOLS, in that order; protocols without ports do not match. */
+export interface PortsByProtocol {
+  readonly id: string;
+  readonly sets: readonly IntervalSet[];
+}
+
+/** What an AskedPorts comes to for addresses that are known. */
+export interface FixedPorts {
+  readonly kind: 'fixed';
+  readonly ports: PortsByProtocol;
+}
+
+/** Groups are those of IP_AND_PORT sets: the ports depend on the address. */
+export interface AskedPorts {
+  readonly kind: 'asked';
   /** A port in the intervals or in one of the sets; null: any port will do. */
   readonly positive: PortAlternatives | null;
   readonly negative: PortAlternatives | null;
@@ -197,7 +212,7 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
   ): PortMatch | null =>
     positive === null && negative === null && every.length === 0
       ? null
-      : { positive, negative, everySet: distinct(every) };
+      : { kind: 'asked', positive, negative, everySet: distinct(every) };
 
   const protocol = (value: number | string | undefined): number | null => {
     if (value === undefined) return null;
