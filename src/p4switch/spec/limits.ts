@@ -8,6 +8,10 @@ export interface SpecViolation {
 
 /** An operand's offset is a uint8 in SWX and is truncated silently: fields beyond alias those at the start. */
 const STRUCT_BYTES_MAX = 255;
+/** A header with a variable part; IP's largest packet. Not SWX's limit: the interpreter allocates this much for each header. */
+const HEADER_BYTES_MAX = 65_535;
+/** Cells of all register arrays together, 128 MiB. Not SWX's limit: a spec must not ask for more memory than there is. */
+const REGISTERS_MAX = 2 ** 24;
 /** The validity of headers is a 64-bit mask. */
 const HEADERS_MAX = 64;
 /** RTE_SWX_TABLE_LEARNER_N_KEY_TIMEOUTS_MAX. */
@@ -16,7 +20,7 @@ const LEARNER_TIMEOUTS_MAX = 16;
 const IDS_MAX = 256;
 
 /**
- * The limits of DPDK 22.11's SWX pipeline that a well-formed spec can still break; empty when it breaks none.
+ * The limits of DPDK 22.11's SWX pipeline that a well-formed spec can still break, and two of memory; empty when it breaks none.
  * Names of 64 characters and more are already refused by parseSpec.
  */
 export function checkSpecLimits(spec: Spec): readonly SpecViolation[] {
@@ -32,7 +36,14 @@ export function checkSpecLimits(spec: Spec): readonly SpecViolation[] {
       );
   };
   structSize(spec.metadata, 'metadata');
-  for (const header of spec.headers.values()) structSize(header.type, `header ${header.name}`);
+  for (const header of spec.headers.values()) {
+    structSize(header.type, `header ${header.name}`);
+    if (header.type.maxBytes > HEADER_BYTES_MAX)
+      report(
+        header.line,
+        `header ${header.name} may have ${header.type.maxBytes} bytes, at most ${HEADER_BYTES_MAX} fit`,
+      );
+  }
   for (const action of spec.actions.values())
     if (action.args) structSize(action.args, `arguments of action ${action.name}`);
 
@@ -51,6 +62,15 @@ export function checkSpecLimits(spec: Spec): readonly SpecViolation[] {
   for (const [what, items] of Object.entries(counted))
     if (items.size > IDS_MAX)
       report([...items.values()][IDS_MAX]!.line, `${items.size} ${what}, at most ${IDS_MAX} fit`);
+
+  let registers = 0;
+  for (const array of spec.regarrays.values()) {
+    registers += array.size;
+    if (registers > REGISTERS_MAX) {
+      report(array.line, `the register arrays have more than ${REGISTERS_MAX} cells together`);
+      break;
+    }
+  }
 
   for (const table of spec.tables.values()) {
     checkKeys(table.name, table.line, table.keys, report);

@@ -85,6 +85,22 @@ describe('checkSpecLimits', () => {
     expect(problems({ declarations: headers(64) })).toEqual([expect.stringMatching(/65 headers/)]);
   });
 
+  it('counts what the interpreter would allocate: cells of register arrays, variable headers', () => {
+    const arrays = (n: number, size: number): string =>
+      Array.from({ length: n }, (_, i) => `regarray r${i} size ${size} initval 0`).join('\n');
+    expect(problems({ declarations: arrays(1, 2 ** 24) })).toEqual([]);
+    expect(problems({ declarations: arrays(1, 2 ** 24 + 1) })).toEqual([
+      expect.stringMatching(/cells together/),
+    ]);
+    expect(problems({ declarations: arrays(17, 2 ** 20) })).toEqual([
+      expect.stringMatching(/cells together/),
+    ]);
+    const header = (bytes: number): string =>
+      `struct v_t {\nbit<8> a\nvarbit<${8 * bytes}> b\n}\nheader v instanceof v_t`;
+    expect(problems({ declarations: header(65_534) })).toEqual([]);
+    expect(problems({ declarations: header(65_535) })).toEqual([expect.stringMatching(/65536 bytes/)]);
+  });
+
   it('counts timeouts', () => {
     expect(problems({ timeouts: Array<number>(16).fill(1) })).toEqual([]);
     expect(problems({ timeouts: Array<number>(17).fill(1) })).toEqual([expect.stringMatching(/17 timeouts/)]);
