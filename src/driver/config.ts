@@ -89,7 +89,8 @@ function readYaml(path: string, required: boolean): Record<string, unknown> {
     throw new CalicoP4Error('CONFIG_INVALID', `can not read the configuration file ${path}`, {}, { cause });
   }
   try {
-    const value: unknown = parse(text) ?? {};
+    // What the parser would only warn of is no key of ours, and is refused below.
+    const value: unknown = parse(text, { logLevel: 'error' }) ?? {};
     if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);

@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import { CalicoP4Error } from '../errors';
 import type { PlacedEndpoint } from '../translators/endpoints';
-import type { Outcome } from '../translators/policy/outcomes';
+import type { Outcome, Step } from '../translators/policy/outcomes';
 import { workloadKey } from '../model/model';
 
 export interface TargetNames {
@@ -36,16 +36,36 @@ export function namesOf(
 }
 
 const numbered = z.array(z.tuple([z.number(), z.string()]));
+const direction = z.enum(['ingress', 'egress']);
+const policyId = z.strictObject({ kind: z.string(), namespace: z.string(), name: z.string() });
+/** A step of an outcome (outcomes.ts), field by field: what is printed must be what was written. */
+const step: z.ZodType<Step> = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('rule'),
+    tier: z.string().nullable(),
+    policy: policyId.nullable(),
+    profile: z.string().nullable(),
+    direction,
+    index: z.number().int(),
+    action: z.enum(['allow', 'deny', 'log', 'pass']),
+  }),
+  z.strictObject({ kind: z.literal('end-of-tier'), tier: z.string(), direction }),
+  z.strictObject({ kind: z.literal('no-profile-match'), direction }),
+  z.strictObject({ kind: z.literal('admin-down'), direction }),
+  z.strictObject({ kind: z.literal('too-complex'), direction }),
+  z.strictObject({ kind: z.literal('encap-from-workload'), encap: z.enum(['vxlan', 'ipip']), direction }),
+  z.strictObject({ kind: z.literal('missing-policy'), tier: z.string(), policy: policyId, direction }),
+  z.strictObject({ kind: z.literal('missing-profile'), profile: z.string(), direction }),
+  z.strictObject({ kind: z.literal('miss') }),
+  z.strictObject({ kind: z.literal('overflow') }),
+]);
+
 const fileSchema = z.strictObject({
   version: z.literal(1),
   ports: numbered,
   endpoints: numbered,
   outcomes: z.array(
-    z.looseObject({
-      id: z.number(),
-      verdict: z.enum(['allow', 'deny']),
-      rules: z.array(z.looseObject({ kind: z.string() })),
-    }),
+    z.strictObject({ id: z.number(), verdict: z.enum(['allow', 'deny']), rules: z.array(step) }),
   ),
 });
 
@@ -82,8 +102,7 @@ export function readNames(path: string): TargetNames {
     return {
       ports: new Map(file.ports),
       endpoints: new Map(file.endpoints),
-      // The steps are only ever printed; their kinds are checked where they are.
-      outcomes: new Map(file.outcomes.map((outcome) => [outcome.id, outcome as unknown as Outcome])),
+      outcomes: new Map(file.outcomes.map((outcome) => [outcome.id, outcome])),
     };
   } catch (cause) {
     throw new CalicoP4Error('USAGE', `${path} is not a names file of calico-p4`, { path }, { cause });

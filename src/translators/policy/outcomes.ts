@@ -20,6 +20,8 @@ export type Reason =
   | { readonly kind: 'end-of-tier'; readonly tier: string; readonly direction: Direction }
   | { readonly kind: 'no-profile-match'; readonly direction: Direction }
   | { readonly kind: 'admin-down'; readonly direction: Direction }
+  /** The program's diagram is larger than the bound (size-limits.ts). */
+  | { readonly kind: 'too-complex'; readonly direction: Direction }
   | { readonly kind: 'encap-from-workload'; readonly encap: 'vxlan' | 'ipip'; readonly direction: Direction }
   | {
       readonly kind: 'missing-policy';
@@ -71,6 +73,8 @@ export function describeStep(step: Step): string {
       return `no profile matched ${step.direction} (deny)`;
     case 'admin-down':
       return `endpoint is not active ${step.direction} (deny)`;
+    case 'too-complex':
+      return `policy is too complex for the target ${step.direction} (deny)`;
     case 'encap-from-workload':
       return `${step.encap} packet from a workload (deny)`;
     case 'missing-policy':
