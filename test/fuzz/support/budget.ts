@@ -1,0 +1,59 @@
+/**
+ * How long the fuzz tests run. In `make test` each property has a number of runs that takes a few seconds;
+ * CALICO_P4_FUZZ_RUNS multiplies it. `make fuzz` gives CALICO_P4_FUZZ_SECONDS instead, which the properties share by weight: they go on
+ * with new seeds until their time is up. CALICO_P4_FUZZ_SEED repeats a run from the seed that it printed.
+ */
+import fc from 'fast-check';
+
+const WEIGHTS = {
+  'felix streams': 5,
+  'felix bytes': 1,
+  'p4runtime writes': 3,
+  'p4runtime bytes': 2,
+  packets: 5,
+  configuration: 1,
+  'packet files': 1,
+  'names files': 1,
+  p4info: 1,
+  spec: 2,
+  policy: 3,
+} as const;
+export type Target = keyof typeof WEIGHTS;
+
+const TOTAL = Object.values(WEIGHTS).reduce((sum, weight) => sum + weight, 0);
+const SECONDS = numberOf('CALICO_P4_FUZZ_SECONDS');
+const MULTIPLIER = numberOf('CALICO_P4_FUZZ_RUNS') ?? 1;
+const FIRST_SEED = numberOf('CALICO_P4_FUZZ_SEED') ?? Math.floor(Math.random() * 0x7fff_ffff);
+/** Runs between two looks at the clock. */
+const BATCH = 50;
+
+/** For jest: the time that a target may take in milliseconds, start-up included. */
+export function timeoutOf(target: Target): number {
+  return SECONDS === undefined ? 60_000 * Math.max(1, MULTIPLIER) : (secondsOf(target) + 120) * 1000;
+}
+
+type Property<T> = fc.IRawProperty<T>;
+
+/** Runs a property for its budget; a failure carries fast-check's seed and path. */
+export async function fuzz<T>(target: Target, runs: number, property: Property<T>): Promise<void> {
+  const started = performance.now();
+  const wanted = SECONDS === undefined ? runs * MULTIPLIER : Infinity;
+  const until = SECONDS === undefined ? Infinity : started + secondsOf(target) * 1000;
+  let done = 0;
+  process.stderr.write(`fuzz ${target}: seed ${FIRST_SEED}\n`);
+  while (done < wanted && performance.now() < until) {
+    const numRuns = Math.min(BATCH, wanted - done);
+    await fc.assert(property, { numRuns, seed: (FIRST_SEED + done) | 0 });
+    done += numRuns;
+  }
+  if (SECONDS !== undefined) process.stderr.write(`fuzz ${target}: ${done} runs\n`);
+}
+
+function secondsOf(target: Target): number {
+  return ((SECONDS ?? 0) * WEIGHTS[target]) / TOTAL;
+}
+
+function numberOf(name: string): number | undefined {
+  const text = process.env[name];
+  return text === undefined || !/^\d+$/.test(text) ? undefined : Number(text);
+}
