@@ -42,8 +42,8 @@ export function readHostEndpoint(id: string, endpoint: WireHostEndpoint, form: F
     name: endpoint.name,
     profileIds: endpoint.profileIds,
     tiers: readTiers(endpoint.tiers, form),
-    untrackedTiers: readTiers(endpoint.untrackedTiers, form),
-    preDnatTiers: readTiers(endpoint.preDnatTiers, form),
+    untrackedTiers: readTiers(endpoint.untrackedTiers, form, form.silentEarlyTier),
+    preDnatTiers: readTiers(endpoint.preDnatTiers, form, form.silentEarlyTier),
     forwardTiers: readTiers(endpoint.forwardTiers, form),
     expectedIpv4Addrs: endpoint.expectedIpv4Addrs,
     expectedIpv6Addrs: endpoint.expectedIpv6Addrs,
@@ -64,7 +64,11 @@ export function readWorkloadId(id: unknown): WorkloadEndpointId {
 }
 
 /** Unknown fields are refused: a tier is nothing but what decides verdicts. */
-function readTiers(tiers: readonly WireTierInfo[], form: Form): readonly TierInfo[] {
+function readTiers(
+  tiers: readonly WireTierInfo[],
+  form: Form,
+  silent: TierInfo['defaultAction'] = 'Deny',
+): readonly TierInfo[] {
   return tiers.map((tier) => {
     const where = `tier ${JSON.stringify(tier.name)}`;
     checkFields(tier, where, 'refuse');
@@ -79,15 +83,21 @@ function readTiers(tiers: readonly WireTierInfo[], form: Form): readonly TierInf
       name: tier.name,
       ingressPolicies: policies(tier.ingressPolicies),
       egressPolicies: policies(tier.egressPolicies),
-      defaultAction: readDefaultAction(tier.defaultAction, where),
+      defaultAction: readDefaultAction(tier.defaultAction, where, silent),
     };
   });
 }
 
-/** Absent is Deny (felix/rules/endpoints.go). */
-function readDefaultAction(action: string, where: string): TierInfo['defaultAction'] {
+/** `silent` is what the tier ends in when it does not say (felix/rules/endpoints.go). */
+function readDefaultAction(
+  action: string | undefined,
+  where: string,
+  silent: TierInfo['defaultAction'],
+): TierInfo['defaultAction'] {
   switch (action) {
+    case undefined:
     case '':
+      return silent;
     case 'Deny':
       return 'Deny';
     case 'Pass':

@@ -22,6 +22,8 @@ export interface FelixLinkOptions {
   readonly endsNormally?: boolean;
   /** For recordings: end the iteration after this many frames, or right after InSync, as if the input ended there. */
   readonly until?: number | 'in-sync';
+  /** FelixSessionOptions.onMessage. */
+  readonly onMessage?: (kind: string) => void;
 }
 
 /** What has arrived since the last batch, applied to the model already. */
@@ -61,9 +63,11 @@ const DEFAULT_MAX_BATCH_BYTES = 4 * 1024 * 1024;
 
 export function createFelixLink(options: FelixLinkOptions): FelixLink {
   const { input, output, until, maxBatchBytes = DEFAULT_MAX_BATCH_BYTES, endsNormally = false } = options;
-  const session = createFelixSession(
-    options.maxFrameBytes === undefined ? {} : { maxFrameBytes: options.maxFrameBytes },
-  );
+  const { maxFrameBytes, onMessage } = options;
+  const session = createFelixSession({
+    ...(maxFrameBytes === undefined ? {} : { maxFrameBytes }),
+    ...(onMessage === undefined ? {} : { onMessage }),
+  });
   const stop = (): boolean =>
     until === 'in-sync' ? session.model.inSync : until !== undefined && session.frames >= until;
   let failure: CalicoP4Error | undefined;

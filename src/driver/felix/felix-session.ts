@@ -28,7 +28,13 @@ export interface FelixSession {
   encodedWorkload(id: WorkloadEndpointId): Uint8Array | undefined;
 }
 
-export function createFelixSession(options: { readonly maxFrameBytes?: number } = {}): FelixSession {
+export interface FelixSessionOptions {
+  readonly maxFrameBytes?: number;
+  /** After each message: its kind (messages.ts), or the payload's name where the model does not know it. */
+  readonly onMessage?: (kind: string) => void;
+}
+
+export function createFelixSession(options: FelixSessionOptions = {}): FelixSession {
   const decoder = createFrameDecoder(options);
   const envelopes = createEnvelopeReader();
   const detector = createFormDetector();
@@ -48,6 +54,7 @@ export function createFelixSession(options: { readonly maxFrameBytes?: number } 
       encoded.delete(workloadKey(decoded.id));
     }
     frames += 1;
+    options.onMessage?.(decoded.kind === 'other' ? decoded.name : decoded.kind);
   }
 
   return {

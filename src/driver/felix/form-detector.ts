@@ -2,7 +2,7 @@ import { CalicoP4Error } from '../../errors';
 import type { Envelope } from './envelope';
 import type { Form } from './forms';
 import { FORMS } from './forms';
-import type { Traits } from './forms/traits';
+import type { Observation, Traits } from './forms/traits';
 import { observeTraits, TraitError } from './forms/traits';
 import { WireError } from './wire';
 
@@ -13,7 +13,8 @@ import { WireError } from './wire';
  * Every form starts as a candidate; what a message shows (see `Traits`) rules candidates out, before that message is
  * decoded. So the survivors agree on every message so far, and the newest of them may decode: nothing need be held back.
  * A snapshot without any policy, for example, leaves several candidates at InSync. They all give the same model, which denies or allows by
- * profiles alone; the detector keeps watching, and the first policy decides. Once shown, a trait never changes in a stream.
+ * profiles alone; the detector keeps watching, and the first policy decides. What has been shown rules for the rest of the stream.
+ * docs/felix-forms.md has the reason for each trait.
  */
 export interface FormDetector {
   /**
@@ -28,7 +29,8 @@ export interface FormDetector {
 
 export function createFormDetector(forms: readonly Form[] = FORMS): FormDetector {
   let candidates = forms;
-  const seen = new Map<keyof Traits, { readonly value: string; readonly frame: number }>();
+  /** The frame in which each value was seen first. */
+  const seen = new Map<keyof Traits, Map<string, number>>();
   const known = forms.map((f) => f.releases).join('; ');
 
   function unknown(frame: number, what: string): CalicoP4Error {
@@ -40,28 +42,40 @@ export function createFormDetector(forms: readonly Form[] = FORMS): FormDetector
     );
   }
 
+  /** @throws CalicoP4Error when no form is left */
+  function see({ trait, value }: Observation, frame: number): void {
+    const values = seen.get(trait) ?? new Map<string, number>();
+    if (values.has(value)) {
+      return;
+    }
+    values.set(value, frame);
+    seen.set(trait, values);
+    candidates = candidates.filter((form) => (form.traits[trait] as readonly string[]).includes(value));
+    if (candidates.length > 0) {
+      return;
+    }
+    const [before, beforeFrame] = [...values].find(([other]) => other !== value) ?? [undefined, frame];
+    if (before === undefined) {
+      const shown = [...seen].map(([name, those]) => `${name} ${[...those.keys()].join(' and ')}`).join(', ');
+      throw unknown(frame, `a combination (${shown}) that no supported release sends`);
+    }
+    if (beforeFrame === frame) {
+      throw unknown(frame, `two forms at once (${trait}: ${before} and ${value})`);
+    }
+    throw new CalicoP4Error(
+      'FELIX_FORM_CHANGED',
+      `frame ${frame} of the Felix stream has another form of ${trait} (${value}) than frame ${beforeFrame} (${before}): ` +
+        'two streams are mixed. Restart Felix',
+      { frame, trait, before, now: value },
+    );
+  }
+
   return {
     observe(envelope) {
       const { frame } = envelope;
       try {
-        for (const { trait, value } of observeTraits(envelope)) {
-          const before = seen.get(trait);
-          if (before?.value === value) {
-            continue;
-          }
-          if (before !== undefined) {
-            if (before.frame === frame) {
-              throw unknown(frame, `two forms at once (${trait}: ${before.value} and ${value})`);
-            }
-            throw new CalicoP4Error(
-              'FELIX_FORM_CHANGED',
-              `frame ${frame} of the Felix stream has another form of ${trait} (${value}) than frame ${before.frame} (${before.value}): ` +
-                'two streams are mixed. Restart Felix',
-              { frame, trait, before: before.value, now: value },
-            );
-          }
-          seen.set(trait, { value, frame });
-          candidates = candidates.filter((form) => form.traits[trait] === value);
+        for (const observation of observeTraits(envelope)) {
+          see(observation, frame);
         }
       } catch (e) {
         if (e instanceof TraitError) {
@@ -77,12 +91,7 @@ export function createFormDetector(forms: readonly Form[] = FORMS): FormDetector
         }
         throw e;
       }
-      const form = candidates.at(-1);
-      if (form === undefined) {
-        const shown = [...seen].map(([trait, s]) => `${trait} ${s.value}`).join(', ');
-        throw unknown(frame, `a combination (${shown}) that no supported release sends`);
-      }
-      return form;
+      return candidates.at(-1)!;
     },
     candidates: () => candidates,
   };

@@ -6,8 +6,9 @@ import { readHostEndpoint, readWorkload, readWorkloadId } from './endpoint-reade
 import type { Envelope } from './envelope';
 import type { Form } from './forms';
 import { PolicyNameError } from './forms/policy-names';
+import { describesWholeHost } from './forms/traits';
 import { checkFields, InvalidMessage } from './invalid-message';
-import type { FelixMessage } from './messages';
+import type { FelixMessage, HostMetadataSource } from './messages';
 import { readRule } from './rule-reader';
 import { readFields, WireError } from './wire';
 import type {
@@ -123,7 +124,7 @@ function toFelixMessage(name: string, payload: WirePayload, body: Uint8Array, fo
       const { hostname, ipv4Addr = '', ipv6Addr = '' } = payload;
       return {
         kind: 'host-metadata',
-        source: hostSource(name, form),
+        ...hostSource(name, body, form),
         host: { hostname: text(hostname), ipv4Addr, ipv6Addr },
       };
     }
@@ -132,7 +133,7 @@ function toFelixMessage(name: string, payload: WirePayload, body: Uint8Array, fo
     case 'HostMetadataV4V6Remove':
       return {
         kind: 'host-metadata-remove',
-        source: hostSource(name, form),
+        ...hostSource(name, undefined, form),
         hostname: text(payload.hostname),
       };
     default:
@@ -197,11 +198,23 @@ function required<T>(value: T | null): T {
   return value;
 }
 
-function hostSource(name: string, form: Form): 'ipv4' | 'ipv6' | 'both' {
+/**
+ * A HostMetadataUpdate that could be of both forms is taken for what both make of it: the plain IPv4 address.
+ * `body` is undefined for a removal.
+ */
+function hostSource(
+  name: string,
+  body: Uint8Array | undefined,
+  form: Form,
+): { readonly source: HostMetadataSource; readonly alone: boolean } {
   if (name.startsWith('HostMetadataV6')) {
-    return 'ipv6';
+    return { source: 'ipv6', alone: false };
   }
-  return form.traits.hostMetadata === 'split' && !name.startsWith('HostMetadataV4V6') ? 'ipv4' : 'both';
+  if (name.startsWith('HostMetadataV4V6')) {
+    return { source: 'both', alone: false };
+  }
+  const whole = body !== undefined && describesWholeHost(body);
+  return { source: whole ? 'both' : 'ipv4', alone: form.traits.hostMetadata.includes('merged') };
 }
 
 /** WorkloadEndpointUpdate.endpoint (5) as it was sent, copied: the frame's buffer goes away. */

@@ -39,10 +39,22 @@ export type FelixMessage =
   | { readonly kind: 'workload-remove'; readonly id: WorkloadEndpointId }
   | { readonly kind: 'host-endpoint'; readonly hostEndpoint: HostEndpoint }
   | { readonly kind: 'host-endpoint-remove'; readonly id: string }
-  | { readonly kind: 'host-metadata'; readonly source: HostMetadataSource; readonly host: HostMetadata }
-  | { readonly kind: 'host-metadata-remove'; readonly source: HostMetadataSource; readonly hostname: string }
+  | {
+      readonly kind: 'host-metadata';
+      readonly source: HostMetadataSource;
+      /** Replaces all that other sources said of the node. */
+      readonly alone: boolean;
+      readonly host: HostMetadata;
+    }
+  | {
+      readonly kind: 'host-metadata-remove';
+      readonly source: HostMetadataSource;
+      readonly alone: boolean;
+      readonly hostname: string;
+    }
   /** Understood, and not in the model yet: routes, tunnels, pools, services, … `name` is the payload's in the contract. */
   | { readonly kind: 'other'; readonly name: string };
 
-/** Up to 3.32 a node is described three times: by its IPv4 address, its IPv6 address, and both. Later by `both` alone. */
+/** Up to 3.32 a node is described three times: by its IPv4 address, its IPv6 address, and both. Later once,
+ * which is `both`, or `ipv4` when it has no more than that. */
 export type HostMetadataSource = 'ipv4' | 'ipv6' | 'both';

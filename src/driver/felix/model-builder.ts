@@ -138,8 +138,15 @@ export function createModelBuilder(): ModelBuilder {
   }
 
   /** Where a node is described more than once, the description with both addresses wins: its are CIDRs. */
-  function changeHost(hostname: string, source: HostMetadataSource, host: HostMetadata | undefined): void {
+  function changeHost(
+    hostname: string,
+    { source, alone }: { readonly source: HostMetadataSource; readonly alone: boolean },
+    host: HostMetadata | undefined,
+  ): void {
     const sources = hostSources.get(hostname) ?? new Map<HostMetadataSource, HostMetadata>();
+    if (alone) {
+      sources.clear();
+    }
     if (host === undefined) {
       sources.delete(source);
     } else {
@@ -216,10 +223,10 @@ export function createModelBuilder(): ModelBuilder {
           remove(hostEndpoints, dirty.hostEndpoints, message.id);
           break;
         case 'host-metadata':
-          changeHost(message.host.hostname, message.source, message.host);
+          changeHost(message.host.hostname, message, message.host);
           break;
         case 'host-metadata-remove':
-          changeHost(message.hostname, message.source, undefined);
+          changeHost(message.hostname, message, undefined);
           break;
         case 'other':
           break;

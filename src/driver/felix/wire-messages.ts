@@ -69,7 +69,8 @@ export interface WireTierInfo {
   /** Read by the form. */
   readonly ingressPolicies: readonly unknown[];
   readonly egressPolicies: readonly unknown[];
-  readonly defaultAction: string;
+  /** Absent in the form up to 3.28. */
+  readonly defaultAction?: string;
 }
 
 export interface WireWorkloadEndpointId {

@@ -1,5 +1,9 @@
+import type { TierInfo } from '../../../model/model';
 import type { Traits } from './traits';
 import type { PolicyRef } from './policy-names';
+
+/** The values of each trait that a stream of a form can show. */
+export type PossibleTraits = { readonly [K in keyof Traits]: readonly Traits[K][] };
 
 /**
  * One form of Felix's contract. A form is a .proto file, the traits that tell it apart, and the few places where what it
@@ -10,7 +14,12 @@ export interface Form {
   readonly name: string;
   /** For people. */
   readonly releases: string;
-  readonly traits: Traits;
+  readonly traits: PossibleTraits;
+  /**
+   * What untracked and pre-DNAT tiers end in when they do not say. Pass is what releases without default actions enforce; to the
+   * others this does not happen, and is Deny if it does. All other tiers that do not say end in Deny, in every form.
+   */
+  readonly silentEarlyTier: TierInfo['defaultAction'];
   /**
    * The policy that an ActivePolicyUpdate or -Remove names. `id` is a decoded PolicyID of this form, `tier` is Policy.tier
    * (undefined in removals). @throws PolicyNameError

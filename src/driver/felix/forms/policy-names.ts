@@ -39,7 +39,8 @@ const KUBERNETES_PREFIXES = [
 
 /** OpenStack security groups keep their whole name, in every release, and live in the default tier. */
 const OPENSTACK_PREFIX = 'ossg.';
-const DEFAULT_TIER_PREFIX = 'default.';
+/** The tier of policies that name none, in every release. */
+export const DEFAULT_TIER = 'default';
 const STAGED_PREFIX = 'staged:';
 
 /**
@@ -48,8 +49,11 @@ const STAGED_PREFIX = 'staged:';
  *     shop/knp.default.db-rules          KubernetesNetworkPolicy        shop   db-rules
  *     shop/default.np-db                 NetworkPolicy                  shop   np-db
  *     security.gnp-db                    GlobalNetworkPolicy                   security.gnp-db
+ *     gnp-raw                            GlobalNetworkPolicy                   gnp-raw
  *     front/staged:knp.default.sknp-cli  StagedKubernetesNetworkPolicy  front  sknp-cli
  *
+ * Calico's own API puts a tier in front of every stored name; a policy that was written past it may have none, and is in the
+ * tier `default` then (libcalico-go/lib/names, TierFromPolicyName).
  * @throws PolicyNameError
  */
 export function parseCompoundName(compoundName: string): PolicyRef {
@@ -86,20 +90,30 @@ export function parseCompoundName(compoundName: string): PolicyRef {
     }
   }
   const calicoKind = namespace === '' ? 'GlobalNetworkPolicy' : 'NetworkPolicy';
-  if (rest.startsWith(OPENSTACK_PREFIX)) {
-    return ref(calicoKind, rest, 'default');
-  }
-  if (rest.startsWith(DEFAULT_TIER_PREFIX)) {
-    return ref(calicoKind, rest.slice(DEFAULT_TIER_PREFIX.length), 'default');
-  }
   const dot = rest.indexOf('.');
-  if (dot < 0 || dot === rest.length - 1) {
-    throw fail('does not say its tier (tier.name)');
+  if (rest.startsWith(OPENSTACK_PREFIX) || dot < 0) {
+    return ref(calicoKind, rest, DEFAULT_TIER);
   }
-  return ref(calicoKind, rest, rest.slice(0, dot));
+  if (dot === rest.length - 1) {
+    throw fail('has an empty part');
+  }
+  const tier = rest.slice(0, dot);
+  return ref(calicoKind, tier === DEFAULT_TIER ? rest.slice(dot + 1) : rest, tier);
 }
 
-/** PolicyID as releases up to 3.31 send it. */
+/**
+ * PolicyID as releases up to 3.28 send it: every policy is in the one tier, also one that somebody called `security.x`, which keeps
+ * its whole name, as everywhere else. @throws PolicyNameError
+ */
+export function singleTierPolicyOfId(id: unknown): PolicyRef {
+  const { tier, name } = id as { readonly tier: string; readonly name: string };
+  if (tier !== DEFAULT_TIER) {
+    throw new PolicyNameError(`the policy ${JSON.stringify(name)} is in the tier ${JSON.stringify(tier)}`);
+  }
+  return { ...parseCompoundName(name), tier };
+}
+
+/** PolicyID as releases 3.29 to 3.31 send it. @throws PolicyNameError */
 export function compoundPolicyOfId(id: unknown): PolicyRef {
   const { tier, name } = id as { readonly tier: string; readonly name: string };
   const ref = parseCompoundName(name);

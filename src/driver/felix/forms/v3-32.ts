@@ -5,7 +5,14 @@ import { structuredPolicyOfId } from './policy-names';
 export const v332: Form = {
   name: 'v3.32',
   releases: '3.32',
-  traits: { policyIds: 'structured', hostMetadata: 'split', routeTypes: 'bitmap' },
+  traits: {
+    policyIds: ['structured'],
+    hostMetadata: ['split'],
+    routeTypes: ['bitmap'],
+    tiers: ['many'],
+    defaultActions: ['sent', 'none'],
+  },
+  silentEarlyTier: 'Deny',
   policyOfId: structuredPolicyOfId,
   policyOfTierEntry: (entry) => structuredPolicyOfId(entry, undefined),
 };

@@ -5,7 +5,14 @@ import { structuredPolicyOfId } from './policy-names';
 export const v333: Form = {
   name: 'v3.33',
   releases: '3.33 and newer',
-  traits: { policyIds: 'structured', hostMetadata: 'merged', routeTypes: 'bitmap' },
+  traits: {
+    policyIds: ['structured'],
+    hostMetadata: ['merged'],
+    routeTypes: ['bitmap'],
+    tiers: ['many'],
+    defaultActions: ['sent', 'none'],
+  },
+  silentEarlyTier: 'Deny',
   policyOfId: structuredPolicyOfId,
   policyOfTierEntry: (entry) => structuredPolicyOfId(entry, undefined),
 };

@@ -104,7 +104,7 @@ test('removals of what is not there are ignored', () => {
     { kind: 'profile-remove', name: 'p' },
     { kind: 'workload-remove', id: { orchestratorId: 'k8s', workloadId: 'w', endpointId: 'e' } },
     { kind: 'host-endpoint-remove', id: 'h' },
-    { kind: 'host-metadata-remove', source: 'both', hostname: 'n' },
+    { kind: 'host-metadata-remove', source: 'both', alone: false, hostname: 'n' },
   ]);
   expect(builder.takeChanges()).toEqual({
     ipSets: new Set(),
@@ -174,6 +174,7 @@ test('a node described three times keeps the description with prefixes until the
   const host = (source: 'ipv4' | 'ipv6' | 'both', ipv4Addr: string, ipv6Addr: string): FelixMessage => ({
     kind: 'host-metadata',
     source,
+    alone: false,
     host: { hostname: 'n', ipv4Addr, ipv6Addr },
   });
   const builder = apply([
@@ -186,10 +187,25 @@ test('a node described three times keeps the description with prefixes until the
     ipv4Addr: '192.0.2.1/24',
     ipv6Addr: 'fd00::1',
   });
-  builder.apply({ kind: 'host-metadata-remove', source: 'both', hostname: 'n' });
+  builder.apply({ kind: 'host-metadata-remove', source: 'both', alone: false, hostname: 'n' });
   expect(builder.model.hosts.get('n')!.ipv4Addr).toBe('192.0.2.1');
-  builder.apply({ kind: 'host-metadata-remove', source: 'ipv4', hostname: 'n' });
-  builder.apply({ kind: 'host-metadata-remove', source: 'ipv6', hostname: 'n' });
+  builder.apply({ kind: 'host-metadata-remove', source: 'ipv4', alone: false, hostname: 'n' });
+  builder.apply({ kind: 'host-metadata-remove', source: 'ipv6', alone: false, hostname: 'n' });
+  expect(builder.model.hosts.size).toBe(0);
+});
+
+test('a node described once is what was said of it last', () => {
+  const host = (source: 'ipv4' | 'both', ipv4Addr: string, ipv6Addr: string): FelixMessage => ({
+    kind: 'host-metadata',
+    source,
+    alone: true,
+    host: { hostname: 'n', ipv4Addr, ipv6Addr },
+  });
+  const builder = apply([host('both', '192.0.2.1/24', 'fd00::1/64'), host('ipv4', '192.0.2.7', '')]);
+  expect(builder.model.hosts.get('n')).toEqual({ hostname: 'n', ipv4Addr: '192.0.2.7', ipv6Addr: '' });
+  builder.apply(host('both', '', 'fd00::1/64'));
+  expect(builder.model.hosts.get('n')).toEqual({ hostname: 'n', ipv4Addr: '', ipv6Addr: 'fd00::1/64' });
+  builder.apply({ kind: 'host-metadata-remove', source: 'ipv4', alone: true, hostname: 'n' });
   expect(builder.model.hosts.size).toBe(0);
 });
 
@@ -221,6 +237,7 @@ test('everything sent twice is no change the second time', () => {
     ...[...model.hosts.values()].map((h): FelixMessage => ({
       kind: 'host-metadata',
       source: 'both',
+      alone: true,
       host: { ...h },
     })),
     { kind: 'in-sync' },

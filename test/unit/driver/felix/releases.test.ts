@@ -1,30 +1,10 @@
 import { createFelixSession } from '../../../../src/driver/felix/felix-session';
 import type { FelixModel, PolicyId, Rule, TierInfo } from '../../../../src/model/model';
 import { isStaged, policyKey } from '../../../../src/model/model';
-import { framesOf, recording } from './recordings';
-
-/** Last frame of each step of the one scenario (release.md), for 3.30.7, 3.32.1 and 3.33.0-pre. */
-const STEPS: readonly (readonly [string, number, number, number])[] = [
-  ['start-of-day', 108, 93, 93],
-  ['pod-add', 118, 103, 103],
-  ['remote-pod-add', 119, 104, 104],
-  ['pod-label', 124, 109, 109],
-  ['remote-pod-label', 128, 113, 113],
-  ['knp-edit', 131, 116, 116],
-  ['gnp-edit', 139, 124, 124],
-  ['gns-edit', 140, 125, 125],
-  ['knp-delete', 146, 131, 131],
-  ['gnp-delete', 149, 134, 134],
-  ['ns-label', 151, 136, 136],
-  ['pod-delete', 159, 144, 144],
-  ['remote-pod-delete', 163, 148, 148],
-  ['node-add', 178, 163, 160],
-  ['node-delete', 188, 173, 168],
-  ['hep-delete', 189, 174, 169],
-  ['tier-policy-delete', 191, 176, 171],
-  ['staged-delete', 193, 178, 173],
-  ['gnp-bad-delete', 201, 186, 181],
-];
+import type { Release } from './recordings';
+import { framesOf, recording, RELEASES, STEPS } from './recordings';
+import { snapshot } from './streams';
+import { lacks, without } from './without';
 
 /** The model as text-like data, without what the contract says differs: rule ids, the configuration, and the place of staged policies. */
 function essence(model: FelixModel) {
@@ -64,45 +44,41 @@ function essence(model: FelixModel) {
   };
 }
 
-/** The essence after each step. */
-function essences(name: string, lastFrames: readonly number[]) {
+/** The model after each step; undefined for a step that the release lacks. */
+function models(release: Release): (FelixModel | undefined)[] {
   const session = createFelixSession();
-  const frames = framesOf(recording(name));
+  const frames = framesOf(recording(`release-${release}`));
+  const index = RELEASES.findIndex(([name]) => name === release);
   let at = 0;
-  return lastFrames.map((last) => {
-    for (; at <= last; at++) {
+  return STEPS.map(([, last]) => {
+    const until = last[index];
+    if (until === undefined) {
+      return undefined;
+    }
+    for (; at <= until; at++) {
       session.push(frames[at]!);
     }
-    return essence(session.model);
+    return snapshot(session.model);
   });
 }
 
-describe('one scenario on three releases gives one model', () => {
-  const newest = essences(
-    'release-3.33.0-pre',
-    STEPS.map((s) => s[3]),
+describe('one scenario on five releases gives one model', () => {
+  const all = new Map(RELEASES.map(([release]) => [release, models(release)]));
+  const newest = all.get('3.33.0-pre')!;
+  const pairs = STEPS.flatMap(([step], i) =>
+    RELEASES.slice(0, -1)
+      .filter(([release]) => all.get(release)![i] !== undefined)
+      .map(([release]) => [step, release, i] as const),
   );
-  const older = {
-    '3.30.7': essences(
-      'release-3.30.7',
-      STEPS.map((s) => s[1]),
-    ),
-    '3.32.1': essences(
-      'release-3.32.1',
-      STEPS.map((s) => s[2]),
-    ),
-  };
 
-  test.each(
-    STEPS.flatMap(([step], i) =>
-      (['3.30.7', '3.32.1'] as const).map((release) => [step, release, i] as const),
-    ),
-  )('after %s, %s says what 3.33 says', (_step, release, i) => {
-    expect(older[release][i]).toEqual(newest[i]);
+  test.each(pairs)('after %s, %s says what 3.33 says, but for what it lacks', (_step, release, i) => {
+    const older = all.get(release)![i]!;
+    expect([...older.policies.values()].filter(lacks(release))).toEqual([]);
+    expect(essence(without(older, lacks(release)))).toEqual(essence(without(newest[i]!, lacks(release))));
   });
 
   test('the scenario has every kind of name', () => {
-    expect(Object.keys(newest[0]!.policies)).toEqual(
+    expect([...newest[0]!.policies.keys()]).toEqual(
       expect.arrayContaining([
         'GlobalNetworkPolicy//gnp-bad',
         'GlobalNetworkPolicy//security.gnp-db',

@@ -2,6 +2,7 @@ import path from 'node:path';
 import type { Type } from 'protobufjs';
 import { loadSync } from 'protobufjs';
 import { encodeFrame } from '../../../../src/driver/felix/frame-decoder';
+import type { FelixModel } from '../../../../src/model/model';
 
 /** A ToDataplane payload by its camel-case name, for example `{ inSync: {} }`. */
 export type Payload = Readonly<Record<string, unknown>>;
@@ -26,4 +27,18 @@ export function felixStream(form: string, payloads: readonly Payload[], first = 
 /** A frame of raw ToDataplane fields after the sequence number, for what no form would send. */
 export function rawFrame(sequence: number, body: Uint8Array): Buffer {
   return Buffer.from(encodeFrame(Buffer.concat([body, Uint8Array.of(15 * 8, sequence)])));
+}
+
+/** The model as it is now; the session's own goes on changing. */
+export function snapshot(model: FelixModel): FelixModel {
+  return {
+    config: model.config,
+    ipSets: new Map([...model.ipSets].map(([id, set]) => [id, { ...set, members: new Set(set.members) }])),
+    policies: new Map(model.policies),
+    profiles: new Map(model.profiles),
+    workloads: new Map(model.workloads),
+    hostEndpoints: new Map(model.hostEndpoints),
+    hosts: new Map(model.hosts),
+    inSync: model.inSync,
+  };
 }
