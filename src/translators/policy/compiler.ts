@@ -71,7 +71,7 @@ export function createPolicyCompiler(options: { readonly firstId?: number } = {}
   const labels = createLabels();
   const ipSets = createIpSets(prefixes, labels);
   const forms = createForms(intervals);
-  const diagram = createDiagram(forms, (label) => labels.groupOf(label));
+  const diagram = createDiagram(forms, intervals, (label) => labels.groupOf(label));
   const programs = createPrograms(forms, { prefixes, labels, intervals, ipSets });
   const rows = createRowStore();
   const addresses = createAddressClasses(prefixes, labels, rows, createIdSpace(1, ID_MAX, start));

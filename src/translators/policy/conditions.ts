@@ -99,6 +99,8 @@ export interface Forms {
   afterDestination(form: DstForm, slices: Slices): ProtoForm | undefined;
   afterProtocol(form: ProtoForm, protocol: number | 'others'): DportForm | undefined;
   afterDport(form: DportForm): SportForm;
+  /** The form for packets whose destination port is not in `taken`; undefined when it then matches none. */
+  without(form: DportForm, taken: IntervalSet): DportForm | undefined;
   /**
    * The rule for packets whose source or destination is one of `addresses`: what all of them have in common is no question any
    * more. Undefined when the rule matches none of them. No addresses: the rule as it is.
@@ -254,6 +256,13 @@ export function createForms(intervals: Intervals): Forms {
     return tail;
   };
 
+  const dportForm = (hit: Hit, dports: IntervalSet, sports: IntervalSet): DportForm =>
+    internForm(`3|${hit.id}|${dports.id}|${sports.id}`, (id) => {
+      const asks = dports !== intervals.full;
+      const certain = !asks && sports === intervals.full;
+      return { level: 3, id, hit, dports, sports, asks, certain };
+    });
+
   const rule = (match: RuleMatch, hit: Hit): SrcForm | undefined => {
     const tail = internTail(match);
     const fixed = !portsDependOnClass(match.srcPorts);
@@ -289,17 +298,21 @@ export function createForms(intervals: Intervals): Forms {
       const flow = flowOf(form.tail, form.srcPorts, resolve(form.tail.dstPorts!, slices));
       return flow === undefined ? undefined : protoForm(form.hit, flow);
     },
+    without(form, taken) {
+      const left = intervals.intersect(form.dports, intervals.complement(taken));
+      return left === form.dports
+        ? form
+        : left.size === 0
+          ? undefined
+          : dportForm(form.hit, left, form.sports);
+    },
     afterProtocol(form, protocol) {
       const { entries, others } = form.flow;
       const own = protocol === 'others' ? undefined : entries.get(protocol);
       if (own === null || (own === undefined && !others)) return undefined;
       const dports = own?.dports ?? intervals.full;
       const sports = own?.sports ?? intervals.full;
-      return internForm(`3|${form.hit.id}|${dports.id}|${sports.id}`, (id) => {
-        const asks = dports !== intervals.full;
-        const certain = !asks && sports === intervals.full;
-        return { level: 3, id, hit: form.hit, dports, sports, asks, certain };
-      });
+      return dportForm(form.hit, dports, sports);
     },
     afterDport: (form) =>
       internForm(`4|${form.hit.id}|${form.sports.id}`, (id) => {

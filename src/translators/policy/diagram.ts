@@ -11,6 +11,7 @@ import type {
   SrcForm,
 } from './conditions';
 import { holds } from './conditions';
+import type { Intervals } from './intervals';
 import { contains, PORT_MAX } from './intervals';
 import { FAMILY_4 } from './labels';
 import type { Action, Step, Verdict } from './outcomes';
@@ -102,7 +103,11 @@ const PLAIN_IPV4: LabelledView = {
   slices: () => [],
 };
 
-export function createDiagram(forms: Forms, groupOf: (label: number) => number): Diagram {
+export function createDiagram(
+  forms: Forms,
+  intervals: Intervals,
+  groupOf: (label: number) => number,
+): Diagram {
   let nodes = new Map<string, Node>();
   let hitLists = new Map<string, HitList>();
   let lastHitList = 0;
@@ -127,6 +132,38 @@ export function createDiagram(forms: Forms, groupOf: (label: number) => number):
     nodes.set(key, made);
     keys.set(made, key);
     return made;
+  };
+
+  /**
+   * Takes from each rule the ports that an earlier rule takes for certain, so that programs which differ only in what no packet
+   * reaches come to the same node.
+   */
+  const unshadowed = (left: readonly DportForm[], tiers: readonly number[]): [DportForm[], number[]] => {
+    const out: DportForm[] = [];
+    const outTiers: number[] = [];
+    const { empty, full, union, intersect, complement } = intervals;
+    /** Ports of which every packet has its verdict. */
+    let decided = empty;
+    /** Ports of which every packet, or some, has passed the rest of the tier. */
+    let passed = empty;
+    let maybePassed = empty;
+    left.forEach((form, i) => {
+      if (tiers[i] !== tiers[i - 1]) passed = maybePassed = empty;
+      const reached = forms.without(form, union(decided, passed));
+      // The last word stays, for values that stand for no port at all.
+      if (reached === undefined && i < left.length - 1) return;
+      out.push(form.certain || reached === undefined ? form : reached);
+      outTiers.push(tiers[i]!);
+      if (reached === undefined) return;
+      if (form.hit.action === 'log') return;
+      if (form.hit.action === 'pass') {
+        maybePassed = union(maybePassed, reached.dports);
+        if (form.sports === full) passed = union(passed, reached.dports);
+      } else if (form.sports === full) {
+        decided = union(decided, intersect(reached.dports, complement(maybePassed)));
+      }
+    });
+    return [out, outTiers];
   };
 
   /** Takes what is certain, cuts what can not be reached, and finds the first level that matters. */
@@ -228,7 +265,10 @@ export function createDiagram(forms: Forms, groupOf: (label: number) => number):
         left.push(after);
         tiers.push(node.tiers[i]!);
       });
-      found = settle(node.level + 1, protocol, node.hits, left, tiers);
+      found =
+        node.level === 2
+          ? settle(3, protocol, node.hits, ...unshadowed(left as readonly DportForm[], tiers))
+          : settle(node.level + 1, protocol, node.hits, left, tiers);
       known.set(signature, found);
     }
     return found;
