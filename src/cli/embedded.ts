@@ -6,7 +6,7 @@ import type { CalicoP4Error } from '../errors';
 import { openTarget, type Target } from '../driver/target';
 import type { Engine } from '../p4switch/engine';
 import { createInterpreter } from '../p4switch/interpreter/interpreter';
-import { startSwitchServer, type SwitchServer } from '../p4switch/server/server';
+import { startSwitchServer, type SwitchServer, type SwitchTls } from '../p4switch/server/server';
 
 export interface EmbeddedTarget {
   readonly target: Target;
@@ -41,10 +41,11 @@ export async function startEmbeddedTarget(): Promise<EmbeddedTarget> {
 }
 
 /** The P4Runtime server over the interpreter, which takes its time from the machine's monotonic clock. */
-export function startInterpreter(address: string, deviceId: number): Promise<SwitchServer> {
+export function startInterpreter(address: string, deviceId: number, tls?: SwitchTls): Promise<SwitchServer> {
   return startSwitchServer({
     address,
     deviceId: BigInt(deviceId),
+    ...(tls === undefined ? {} : { tls }),
     createEngine: (spec) => createInterpreter(spec, { now: () => performance.now() / 1000 }),
   });
 }

@@ -38,6 +38,9 @@ export function main(argv: readonly string[]): void {
     .description('the embedded P4Runtime switch on its own')
     .option('--listen <address>', 'HOST:PORT or unix:PATH', '127.0.0.1:9559')
     .option('--device-id <n>', 'P4Runtime device id', '1')
+    .option('--tls-cert <file>', 'PEM: certificate to show to controllers; without it, no TLS')
+    .option('--tls-key <file>', 'PEM: its key')
+    .option('--tls-client-ca <file>', 'PEM: controllers must show a certificate of one of these authorities')
     .action((options: SwitchOptions) => run(() => runSwitch(options, print)));
 
   program

@@ -51,6 +51,15 @@ const schema = z.strictObject({
       heartbeatSeconds: z.number().min(1).max(60).default(10),
     })
     .prefault({}),
+  metrics: z
+    .strictObject({
+      /** HOST:PORT for Prometheus and for /healthz and /readyz; "" for none. Felix's own ports are 9091 and 9099. */
+      listen: z
+        .string()
+        .regex(/^(|[^/]+:\d{1,5})$/, 'give HOST:PORT, or "" for no metrics')
+        .default('127.0.0.1:9191'),
+    })
+    .prefault({}),
   /** Where the driver leaves Calico's names of what is on the target, for `tables` and `trace`; "" writes none. */
   namesFile: z.string().default('/run/calico-p4/names.json'),
   logLevel: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
@@ -123,6 +132,7 @@ function environmentKeys(): Map<string, readonly string[]> {
     target: ['address', 'kind', 'deviceId', 'electionId'],
     ports: ['uplink', 'host', 'firstPod'],
     felix: ['link', 'heartbeatSeconds'],
+    metrics: ['listen'],
   };
   for (const [section, names] of Object.entries(sections)) {
     for (const name of names)

@@ -8,6 +8,7 @@ import type { ApplyResult, Reconciler } from '../p4target/reconciler';
 import { activeWorkloads, endpointRows, type NodePorts } from '../translators/endpoints';
 import { createPolicyCompiler } from '../translators/policy/compiler';
 import type { Row } from '../translators/rows';
+import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
 import { namesOf, NO_NAMES, type TargetNames } from './names';
 import { createPlacement } from './placement';
 
@@ -22,8 +23,14 @@ export interface ProgramResult {
   readonly up: ReadonlySet<string>;
   /** Workload keys that the target serves only in part, or not at all. */
   readonly down: ReadonlySet<string>;
+  /** The endpoints that rows which are not as desired keep closed, with Calico's names; part of `down`. */
+  readonly failures: readonly EndpointFailure[];
+  /** Failed rows that concern the node as a whole, not one endpoint: in words. */
+  readonly nodeFailures: readonly string[];
   /** What Felix asked for and could not be done, each in the closed way. */
   readonly problems: readonly string[];
+  /** From the model to the last acknowledged row; without reading the target, where that was needed. */
+  readonly seconds: number;
 }
 
 export interface Node {
@@ -34,6 +41,8 @@ export interface Node {
   program(model: FelixModel): Promise<ProgramResult>;
   readonly names: TargetNames;
   readonly rows: readonly Row[];
+  /** Rows on the target by table, as far as they were acknowledged. */
+  rowCounts(): ReadonlyMap<string, number>;
 }
 
 /** Reads the target back first: what it holds keeps its place. */
@@ -52,7 +61,14 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
     get rows() {
       return rows;
     },
+    rowCounts: () => new Map([...reconciler.actual].map(([table, held]) => [table, held.size])),
     async program(model) {
+      // Another connection: another controller may have been there, with endpoints of its own.
+      if (!reconciler.loaded) {
+        await reconciler.load();
+        placement.avoid([...reconciler.actual.values()].flatMap((table) => [...table.values()]));
+      }
+      const began = performance.now();
       const workloads = activeWorkloads(model);
       const endpoints = placement.place(workloads);
       const compiled = compiler.compile(model, endpoints);
@@ -60,30 +76,31 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
       rows = [...compiled.rows.values(), ...ways.rows];
       names = namesOf(endpoints, compiled.outcomes.values(), ports);
 
+      const down = new Set(model.workloads.keys());
       reconciler.replaceDesired(rows);
       const applied = await reconciler.apply();
 
-      const failedEps = failedEndpoints(applied);
+      const failures = endpointFailures(applied, endpoints);
+      const failedEps = new Set(failures.map(({ ep }) => ep));
       const up = new Set<string>();
-      const down = new Set([...model.workloads.keys()]);
       for (const { workload, ep } of endpoints) {
         if (failedEps.has(ep)) continue;
         const key = workloadKey(workload.id);
         down.delete(key);
         up.add(key);
       }
-      return { applied, up, down, problems: [...compiled.problems, ...ways.problems] };
+      const nodeFailures = failuresOfNode(applied, endpoints);
+      return {
+        applied,
+        up,
+        down,
+        failures,
+        nodeFailures,
+        problems: [...compiled.problems, ...ways.problems],
+        seconds: (performance.now() - began) / 1000,
+      };
     },
   };
-}
-
-/**
- * Endpoints that a failed row belongs to. Rows without an endpoint need not be looked at: one that an endpoint's program needs takes the
- * endpoint's root row with it (reconciler.ts, F1 and F2), and one that was only to be swept away hurts nobody.
- */
-function failedEndpoints(applied: ApplyResult): ReadonlySet<number> {
-  const eps = [...applied.failed.values()].map(({ row }) => row.match['ep']?.value ?? row.params['ep']);
-  return new Set(eps.filter((ep) => ep !== undefined).map(Number));
 }
 
 /** Rows by table, in the order of first appearance: for `replay` and `tables`. */

@@ -12,6 +12,11 @@ import { rowKey, type Row } from '../translators/rows';
 export interface Placement {
   /** Gives every endpoint its place; those not listed any more lose theirs. Order in, order out. */
   place(workloads: readonly WorkloadEndpoint[]): readonly PlacedEndpoint[];
+  /**
+   * The target was read again. Ids that occur there are not given to anybody from now on, and an endpoint whose id another
+   * controller used for other addresses gets a new one: connections of those may still be on the target.
+   */
+  avoid(found: readonly Row[]): void;
 }
 
 interface Place {
@@ -28,17 +33,27 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
   const places = new Map<string, Place>();
   const delivered = new Map<string, Place>();
   let nextEp = 1;
+  /** rowKey of the rows of `local` by endpoint, as placed last. */
+  let addresses = new Map<number, ReadonlySet<string | undefined>>();
+  const avoid = (rows: readonly Row[]): void => {
+    const misused = new Set<number>();
+    for (const row of rows) {
+      const ep = endpointOf(row);
+      nextEp = Math.max(nextEp, ep + 1);
+      if (row.table === 'local' && addresses.get(ep)?.has(rowKey(row)) === false) misused.add(ep);
+    }
+    for (const [key, { ep }] of places) if (misused.has(ep)) places.delete(key);
+  };
+  avoid(found);
   for (const row of found) {
-    const ep = Number(
-      row.params['ep'] ?? (row.table === 'endpoint_root' ? row.match['ep']?.value : undefined) ?? 0n,
-    );
-    nextEp = Math.max(nextEp, ep + 1);
+    const ep = endpointOf(row);
     if (row.table === 'local' && row.action === 'to_pod') {
       delivered.set(rowKey(row), { ep, port: Number(row.params['port']) });
     }
   }
 
   return {
+    avoid,
     place(workloads) {
       const wanted = new Map(workloads.map((workload) => [placeKey(workload), workload]));
       for (const key of places.keys()) if (!wanted.has(key)) places.delete(key);
@@ -69,9 +84,18 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
         usedPorts.add(port);
         places.set(key, { ep: nextEp++, port });
       }
-      return workloads.map((workload) => ({ workload, ...places.get(placeKey(workload))! }));
+      const placed = workloads.map((workload) => ({ workload, ...places.get(placeKey(workload))! }));
+      addresses = new Map(placed.map(({ ep, workload }) => [ep, new Set(localKeys(workload))]));
+      return placed;
     },
   };
+}
+
+/** 0: the row is of no endpoint. */
+function endpointOf(row: Row): number {
+  return Number(
+    row.params['ep'] ?? (row.table === 'endpoint_root' ? row.match['ep']?.value : undefined) ?? 0n,
+  );
 }
 
 /** A workload that comes back with another interface is another pod. */
@@ -81,13 +105,22 @@ function placeKey(workload: WorkloadEndpoint): string {
 
 function keptPlace(workload: WorkloadEndpoint, delivered: ReadonlyMap<string, Place>): Place | undefined {
   let kept: Place | undefined;
-  for (const net of workload.ipv4Nets.concat(workload.ipv6Nets)) {
-    const cidr = parseCidr(net);
-    if (cidr === undefined) return undefined;
-    const match = { hi: { kind: 'exact', value: cidr.hi }, lo: { kind: 'exact', value: cidr.lo } } as const;
-    const place = delivered.get(rowKey({ table: 'local', match }));
+  for (const key of localKeys(workload)) {
+    const place = key === undefined ? undefined : delivered.get(key);
     if (place === undefined || (kept !== undefined && kept.ep !== place.ep)) return undefined;
     kept = place;
   }
   return kept;
+}
+
+/** rowKey of the rows of `local` that deliver to the workload; undefined for an address that is none. */
+function localKeys({ ipv4Nets, ipv6Nets }: WorkloadEndpoint): (string | undefined)[] {
+  return ipv4Nets.concat(ipv6Nets).map((net) => {
+    const cidr = parseCidr(net);
+    if (cidr === undefined) return undefined;
+    return rowKey({
+      table: 'local',
+      match: { hi: { kind: 'exact', value: cidr.hi }, lo: { kind: 'exact', value: cidr.lo } },
+    });
+  });
 }

@@ -8,16 +8,18 @@ import { acceptFelixSocket, openFelixFds, type FelixStreams } from './felix/feli
 import { watchLogRules } from './log-rules';
 import { writeNames } from './names';
 import { createNode, type Node } from './node';
+import { createObserver, type Observer } from './observer';
 import { serveFelix } from './serve';
-import { openTarget } from './target';
+import { openTargetSession } from './target-session';
 
 /** Milliseconds: how long a SIGTERM waits for a write under way. */
 const GRACE = 2000;
 
 /**
  * Runs until the link ends. What is on the target stays there, whatever the reason: policy goes on while Felix restarts.
+ * A target that goes away, or that another controller takes, is waited for.
  *
- * @throws CalicoP4Error FELIX_*, TARGET_*, PIPELINE_MISMATCH, CONFIG_INVALID. Returns only after SIGTERM or SIGINT.
+ * @throws CalicoP4Error FELIX_*, CONFIG_INVALID, and at the first connection PIPELINE_MISMATCH. Returns only after SIGTERM or SIGINT.
  */
 export async function runNodeDriver(config: DriverConfig): Promise<void> {
   const log = logger('driver');
@@ -33,45 +35,81 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
     });
   }
 
-  let lost: CalicoP4Error | undefined;
+  let look = (): void => undefined;
+  let observer: Observer | undefined;
   // The link comes first: Felix is waiting on it, and a driver without Felix has nothing to write.
   const streams = await openLink(config.felix.link, stop.signal);
-  const link = createFelixLink(streams);
+  const link = createFelixLink({ ...streams, onMessage: (kind) => observer?.onMessage(kind) });
+  const session = openTargetSession({
+    config: config.target,
+    log,
+    onReady: () => {
+      look();
+    },
+    onWrite: (seconds, updates) => observer?.onWrite(seconds, updates),
+  });
   stop.signal.addEventListener('abort', () => {
     link.close();
+    session.close();
   });
-  const target = await openTarget(config.target, (error) => {
-    lost = error;
-    link.close();
-  });
+  let node: Node | undefined;
+  let stopWatching = (): void => undefined;
   try {
-    const node = await createNode({ reconciler: target.reconciler, ports: config.ports });
-    const stopWatching = watchLogRules(target.rows, () => node.names.outcomes, logger('policy'));
-    try {
-      await serveFelix({
-        link,
-        node,
-        log,
-        heartbeatSeconds: config.felix.heartbeatSeconds,
-        onProgrammed({ applied }) {
-          if (applied.written > 0) {
-            const { inserted, modified, deleted } = applied;
-            log.info('target written', { inserted, modified, deleted, rows: node.rows.length });
-          }
-          keepNames(config.namesFile, node, log);
+    observer = createObserver({
+      listen: config.metrics.listen,
+      log,
+      session,
+      link,
+      backlogBytes: () => streams.input.readableLength,
+      rowCounts: () => node?.rowCounts() ?? new Map<string, number>(),
+    });
+    stopWatching = watchLogRules(
+      session.rows,
+      () => node?.names.outcomes ?? new Map<number, never>(),
+      logger('policy'),
+    );
+    await serveFelix({
+      link,
+      log,
+      heartbeatSeconds: config.felix.heartbeatSeconds,
+      target: {
+        acquire: () => session.acquire(),
+        get held() {
+          return session.held;
         },
-      });
-    } finally {
-      stopWatching();
-    }
+        onReady(wake) {
+          look = wake;
+        },
+      },
+      node: {
+        async program(model) {
+          node ??= await createNode({ reconciler: session.reconciler, ports: config.ports });
+          return node.program(model);
+        },
+      },
+      onBatch: (batch) => observer?.onBatch(batch),
+      onProgrammed(result) {
+        observer?.onProgrammed(result);
+        const { written, inserted, modified, deleted } = result.applied;
+        if (written > 0)
+          log.info('target written', { inserted, modified, deleted, rows: node?.rows.length ?? 0 });
+        if (node !== undefined) keepNames(config.namesFile, node, log);
+      },
+    });
   } catch (error) {
-    if (lost !== undefined) throw lost;
-    if (stop.signal.aborted && error instanceof CalicoP4Error && error.code === 'FELIX_LINK_CLOSED') return;
+    if (stop.signal.aborted && error instanceof CalicoP4Error && isEnd(error)) return;
     throw error;
   } finally {
-    target.close();
+    stopWatching();
+    observer?.close();
+    session.close();
     link.close();
   }
+}
+
+/** What a driver that is told to stop meets on its way out. */
+function isEnd({ code }: CalicoP4Error): boolean {
+  return code === 'FELIX_LINK_CLOSED' || code === 'TARGET_UNREACHABLE' || code === 'TARGET_NOT_PRIMARY';
 }
 
 function openLink(link: string, signal: AbortSignal): Promise<FelixStreams> {

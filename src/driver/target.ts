@@ -1,4 +1,4 @@
-/** From configuration to a target that is ready to be written: connected, primary, running our pipeline. */
+/** From configuration to a target that is ready to be written, or read, as long as one connection lasts. */
 import type { Uint128 } from 'p4runtime-js-bindings';
 import type { CalicoP4Error } from '../errors';
 import { buildCatalogue } from '../p4target/catalogue';
@@ -10,6 +10,7 @@ import {
   P4_DPDK_ORDER,
   P4_DPDK_TABLES,
 } from '../p4target/p4-dpdk/adapter';
+import type { PipelineConfig } from '../p4target/pipeline-config';
 import { Reconciler } from '../p4target/reconciler';
 import { EMBEDDED_SWITCH, INFRAP4D_DPDK, type TargetTraits } from '../p4target/target-traits';
 import type { DriverConfig } from './config';
@@ -31,10 +32,8 @@ export async function openTarget(
   onLost: (error: CalicoP4Error) => void,
 ): Promise<Target> {
   const traits = targetTraits(config.kind);
-  const pipeline = loadP4DpdkPipeline();
+  const pipeline = loadPipeline();
   const catalogue = buildCatalogue(pipeline.p4info);
-  catalogue.requireTables(P4_DPDK_TABLES.map(({ table }) => table));
-  for (const counter of P4_DPDK_COUNTERS) catalogue.counter(counter);
   const client = await P4Client.connect({
     ...connection(config),
     electionId: electionId(config.electionId),
@@ -71,11 +70,21 @@ export async function openTargetToRead(
   };
 }
 
-function targetTraits(kind: TargetConfig['kind']): TargetTraits {
+/** The installed pipeline, with every table and counter that rows are written to. @throws CalicoP4Error PIPELINE_MISMATCH */
+export function loadPipeline(): PipelineConfig {
+  const pipeline = loadP4DpdkPipeline();
+  const catalogue = buildCatalogue(pipeline.p4info);
+  catalogue.requireTables(P4_DPDK_TABLES.map(({ table }) => table));
+  for (const counter of P4_DPDK_COUNTERS) catalogue.counter(counter);
+  return pipeline;
+}
+
+export function targetTraits(kind: TargetConfig['kind']): TargetTraits {
   return kind === 'embedded' ? EMBEDDED_SWITCH : INFRAP4D_DPDK;
 }
 
-function connection(config: TargetConfig): ClientOptions {
+/** Address, device and TLS files. */
+export function connection(config: TargetConfig): ClientOptions {
   const { tls } = config;
   return clientOptions({
     address: config.address,
@@ -93,7 +102,8 @@ function connection(config: TargetConfig): ClientOptions {
   });
 }
 
-function electionId(decimal: string): Uint128 {
+/** A decimal number of up to 128 bits. */
+export function electionId(decimal: string): Uint128 {
   const value = BigInt(decimal);
   return { high: (value >> 64n) & 0xffff_ffff_ffff_ffffn, low: value & 0xffff_ffff_ffff_ffffn };
 }

@@ -16,8 +16,12 @@ export interface ArbitrationOptions {
   readonly target: string;
   readonly deviceId: bigint;
   readonly electionId: Uint128;
-  /** Milliseconds to wait for being primary. */
-  readonly timeout: number;
+  /** Milliseconds to wait for being primary; undefined: as a backup, for as long as it takes. */
+  readonly timeout: number | undefined;
+  /** Ends the wait. */
+  readonly signal?: AbortSignal | undefined;
+  /** Each time the server says that another controller is primary, in its words. */
+  readonly onWaiting?: ((said: string) => void) | undefined;
   /** Called once when we stop being primary, or the stream ends, after having been primary. Nothing may be written then. */
   readonly onLost: (error: CalicoP4Error) => void;
 }
@@ -28,17 +32,21 @@ type Stream = ClientDuplexStream<StreamMessageRequest, StreamMessageResponse>;
 export interface Arbitration {
   /** Undefined while we are primary; why not, after that. */
   readonly lost: CalicoP4Error | undefined;
+  /** What we are primary with: the id that was asked for, or the one that a primary who is gone left behind. */
+  readonly electionId: Uint128;
   close(): void;
 }
 
 /**
- * Asks to be primary, and waits for it. The highest election id that the target has ever seen wins, so with a lower one
- * only the timeout can follow; with an equal one that another session still holds, ElectionIdInUse: ask again later.
+ * Asks to be primary, and waits for it. The highest election id that the target has ever seen wins, and the target
+ * remembers it when its owner leaves or steps back. Then it says that there is no primary (NOT_FOUND; P4Runtime 1.4, section 5.3),
+ * and we claim that id. An equal one that another session still holds is ElectionIdInUse: ask again later.
  *
  * @throws CalicoP4Error TARGET_NOT_PRIMARY when another controller still is after the timeout, TARGET_UNREACHABLE
  */
 export function becomePrimary(stream: Stream, options: ArbitrationOptions): Promise<Arbitration> {
-  const { target, electionId } = options;
+  const { target, signal } = options;
+  let { electionId } = options;
   let phase: 'waiting' | 'primary' | 'over' = 'waiting';
   let lost: CalicoP4Error | undefined;
   let said = 'no answer';
@@ -50,6 +58,7 @@ export function becomePrimary(stream: Stream, options: ArbitrationOptions): Prom
       phase = 'over';
       lost = error;
       clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
       if (before === 'waiting') {
         stream.cancel();
         reject(error);
@@ -58,13 +67,25 @@ export function becomePrimary(stream: Stream, options: ArbitrationOptions): Prom
         options.onLost(error);
       }
     };
-    const timer = setTimeout(() => {
-      end(
-        notPrimary(
-          `${target}: not primary after ${options.timeout} ms (${said}) with election id ${idText(electionId)}`,
-        ),
-      );
-    }, options.timeout);
+    const { timeout } = options;
+    const timer =
+      timeout === undefined
+        ? undefined
+        : setTimeout(() => {
+            end(
+              notPrimary(
+                `${target}: not primary after ${timeout} ms (${said}) with election id ${idText(electionId)}`,
+              ),
+            );
+          }, timeout);
+    const abort = (): void => {
+      end(notPrimary(`${target}: stopped waiting to be primary`));
+    };
+    signal?.addEventListener('abort', abort);
+    if (signal?.aborted === true) {
+      abort();
+      return;
+    }
 
     stream.on('data', (message: StreamMessageResponse) => {
       if (message.update?.$case !== 'arbitration') return;
@@ -73,7 +94,9 @@ export function becomePrimary(stream: Stream, options: ArbitrationOptions): Prom
         if (phase !== 'waiting') return;
         phase = 'primary';
         clearTimeout(timer);
+        signal?.removeEventListener('abort', abort);
         resolve({
+          electionId,
           get lost() {
             return lost;
           },
@@ -93,9 +116,19 @@ export function becomePrimary(stream: Stream, options: ArbitrationOptions): Prom
             `${target}: another controller has become primary (${said}); ours is ${idText(electionId)}`,
           ),
         );
-      } else {
-        log.info('waiting to be primary', { target, said });
+        return;
       }
+      if (isCode(answer.code, status.NOT_FOUND) && winner !== undefined && isAbove(winner, electionId)) {
+        log.info('nobody is primary: claiming the election id of the last one', {
+          target,
+          electionId: idText(winner),
+        });
+        electionId = winner;
+        stream.write({ update: { $case: 'arbitration', value: claim(options.deviceId, electionId) } });
+        return;
+      }
+      log.info('waiting to be primary', { target, said });
+      options.onWaiting?.(said);
     });
     stream.on('error', (error) => {
       // P4Runtime, section 5.3: the server refuses an election id that another stream holds.
@@ -112,7 +145,7 @@ export function becomePrimary(stream: Stream, options: ArbitrationOptions): Prom
         ),
       );
     });
-    stream.write({ update: { $case: 'arbitration', value: claim(options) } });
+    stream.write({ update: { $case: 'arbitration', value: claim(options.deviceId, electionId) } });
   });
 }
 
@@ -128,8 +161,12 @@ export class ElectionIdInUse extends CalicoP4Error {
   }
 }
 
-function claim({ deviceId, electionId }: ArbitrationOptions): MasterArbitrationUpdate {
+function claim(deviceId: bigint, electionId: Uint128): MasterArbitrationUpdate {
   return { deviceId, role: undefined, electionId, status: undefined };
+}
+
+function isAbove(a: Uint128, b: Uint128): boolean {
+  return a.high > b.high || (a.high === b.high && a.low > b.low);
 }
 
 function notPrimary(what: string): CalicoP4Error {

@@ -35,6 +35,14 @@ export interface ClientOptions {
   /** Milliseconds. */
   readonly timeouts: { readonly connect: number; readonly call: number; readonly pipeline: number };
   readonly retry: RetryPolicy;
+  /** Waits as a backup, for as long as another controller is primary, instead of failing after timeouts.connect. */
+  readonly waitAsBackup: boolean;
+  /** See ArbitrationOptions.onWaiting. */
+  readonly onWaiting: (said: string) => void;
+  /** After each Write that the server answered: seconds, and updates in it. */
+  readonly onWrite: (seconds: number, updates: number) => void;
+  /** Ends the wait for the server and for being primary. */
+  readonly signal?: AbortSignal;
   /** See ArbitrationOptions.onLost. */
   readonly onLost: (error: CalicoP4Error) => void;
 }
@@ -48,6 +56,9 @@ export function clientOptions(given: Partial<ClientOptions> & Pick<ClientOptions
     maxBatch: 500,
     timeouts: { connect: 10_000, call: 30_000, pipeline: 120_000 },
     retry: DEFAULT_RETRY,
+    waitAsBackup: false,
+    onWaiting: () => undefined,
+    onWrite: () => undefined,
     onLost: () => undefined,
     ...given,
   };
@@ -72,6 +83,10 @@ export class P4Client {
       // A Read of a large table comes in few, large messages.
       'grpc.max_receive_message_length': -1,
       'grpc.max_send_message_length': -1,
+      // A server that comes back is found soon. Nothing is shared with an older session, whose certificates may be old.
+      'grpc.initial_reconnect_backoff_ms': 200,
+      'grpc.max_reconnect_backoff_ms': 2000,
+      'grpc.use_local_subchannel_pool': 1,
       ...(serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName }),
     });
   }
@@ -95,19 +110,22 @@ export class P4Client {
    */
   static async connect(options: ClientOptions): Promise<P4Client> {
     const client = await P4Client.connectToRead(options);
-    const { deviceId, electionId, onLost, timeouts } = options;
+    const { deviceId, electionId, onLost, onWaiting, signal, timeouts, waitAsBackup } = options;
     const arbitrate = (): Promise<Arbitration> =>
       becomePrimary(client.#rpc.streamChannel(), {
         target: client.target,
         deviceId,
         electionId,
-        timeout: timeouts.connect,
+        timeout: waitAsBackup ? undefined : timeouts.connect,
+        signal,
+        onWaiting,
         onLost,
       });
     try {
       const until = Date.now() + timeouts.connect;
       const policy = { attempts: Infinity, firstDelay: 50, maxDelay: 1000, factor: 2 };
-      const again = (error: unknown): boolean => error instanceof ElectionIdInUse && Date.now() < until;
+      const again = (error: unknown): boolean =>
+        error instanceof ElectionIdInUse && Date.now() < until && signal?.aborted !== true;
       client.#arbitration = await retried(policy, again, arbitrate);
       return client;
     } catch (error) {
@@ -136,12 +154,12 @@ export class P4Client {
     const cookie = pipelineCookie(config);
     if ((await this.pipelineCookie()) === cookie) return false;
     this.#requirePrimary();
-    const { deviceId, electionId, timeouts } = this.#options;
+    const { deviceId, timeouts } = this.#options;
     const request = {
       deviceId,
       roleId: 0n,
       role: '',
-      electionId,
+      electionId: this.#arbitration?.electionId,
       action: SetAction.VERIFY_AND_COMMIT,
       config: { p4info: config.p4info, p4DeviceConfig: Buffer.from(config.deviceConfig), cookie: { cookie } },
     };
@@ -165,13 +183,12 @@ export class P4Client {
   }
 
   /** The cookie of the pipeline that the target runs; undefined when it has none, or does not say. */
-  async pipelineCookie(): Promise<bigint | undefined> {
+  async pipelineCookie(timeout = this.#options.timeouts.call): Promise<bigint | undefined> {
     const request = { deviceId: this.#options.deviceId, responseType: ResponseType.COOKIE_ONLY };
     const none: readonly number[] = [status.FAILED_PRECONDITION, status.NOT_FOUND, status.UNIMPLEMENTED];
     try {
-      const response = await this.#call<GetForwardingPipelineConfigResponse>(
-        this.#options.timeouts.call,
-        (md, opts, done) => this.#rpc.getForwardingPipelineConfig(request, md, opts, done),
+      const response = await this.#call<GetForwardingPipelineConfigResponse>(timeout, (md, opts, done) =>
+        this.#rpc.getForwardingPipelineConfig(request, md, opts, done),
       );
       return response.config?.cookie?.cookie;
     } catch (error) {
@@ -217,14 +234,18 @@ export class P4Client {
   }
 
   async #writeOnce(updates: readonly Update[]): Promise<UpdateOutcome[]> {
-    const { deviceId, electionId, timeouts, retry } = this.#options;
+    const { deviceId, timeouts, retry } = this.#options;
     const request = {
       deviceId,
       roleId: 0n,
       role: '',
-      electionId,
+      electionId: this.#arbitration?.electionId,
       updates: [...updates],
       atomicity: WriteRequest_Atomicity.CONTINUE_ON_ERROR,
+    };
+    const began = performance.now();
+    const answered = (): void => {
+      this.#options.onWrite((performance.now() - began) / 1000, updates.length);
     };
     try {
       // Trying again is safe: an insert that was done already answers ALREADY_EXISTS, a delete NOT_FOUND.
@@ -232,8 +253,10 @@ export class P4Client {
         this.#requirePrimary();
         return this.#call(timeouts.call, (md, opts, done) => this.#rpc.write(request, md, opts, done));
       });
+      answered();
       return updates.map(() => ({ ok: true }));
     } catch (error) {
+      if (isServiceError(error) && !NOT_ANSWERED.includes(error.code)) answered();
       const outcomes = isServiceError(error) ? await this.#outcomes(error, updates) : undefined;
       if (outcomes) return outcomes;
       throw targetError(this.target, `write ${updates.length} updates`, error);
@@ -304,14 +327,28 @@ export class P4Client {
     }
   }
 
-  #ready(): Promise<void> {
-    const { timeouts } = this.#options;
-    return new Promise((resolve, reject) => {
-      this.#rpc.waitForReady(Date.now() + timeouts.connect, (error) => {
-        if (!error) resolve();
-        else reject(unreachable(this.target, timeouts.connect, error));
+  async #ready(): Promise<void> {
+    const { signal, timeouts } = this.#options;
+    const connected = new Promise<Error | undefined>((resolve) => {
+      this.#rpc.waitForReady(Date.now() + timeouts.connect, resolve);
+      signal?.addEventListener('abort', () => {
+        resolve(new Error('stopped'));
       });
     });
+    const error = await connected;
+    if (error === undefined) return;
+    throw unreachable(this.target, timeouts.connect, await this.#whyNot(error));
+  }
+
+  /** gRPC says only that the time is up; a call that does not wait says why: refused, a certificate, … */
+  async #whyNot(error: Error): Promise<Error> {
+    if (this.#options.signal?.aborted === true) return error;
+    try {
+      await this.pipelineCookie(1000);
+      return error;
+    } catch (cause) {
+      return cause instanceof CalicoP4Error && isServiceError(cause.cause) ? cause.cause : error;
+    }
   }
 
   #requirePrimary(): void {
@@ -337,6 +374,8 @@ type Start<T> = (
   done: (error: ServiceError | null, response: T) => void,
 ) => unknown;
 
+const NOT_ANSWERED: readonly number[] = [status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED];
+
 /** Codes that are about the session or the request, not about one update. */
 const WHOLE_REQUEST: readonly number[] = [
   status.UNAVAILABLE,
@@ -355,7 +394,7 @@ function isAborted(outcome: UpdateOutcome): boolean {
 function unreachable(target: string, timeout: number, cause: Error): CalicoP4Error {
   return new CalicoP4Error(
     'TARGET_UNREACHABLE',
-    `${target} did not answer within ${timeout} ms; check that the P4Runtime server runs there and that address and ` +
+    `${target} did not answer within ${timeout} ms (${isServiceError(cause) ? cause.details : cause.message}); check that the P4Runtime server runs there and that address and ` +
       'TLS settings are right',
     {},
     { cause },

@@ -89,6 +89,18 @@ export class Reconciler {
     this.#tracker.replaceDesired(rows);
   }
 
+  /** False when what the target holds must be read before the next write. */
+  get loaded(): boolean {
+    return this.#loaded;
+  }
+
+  /** F5, for a caller that knows: the target may have been restarted, or written by somebody else. */
+  forget(): void {
+    this.#refuseWhileBusy();
+    this.#loaded = false;
+    this.#clean = false;
+  }
+
   /** Reads all tables of the write order. apply does it when needed. */
   async load(): Promise<void> {
     for (const { table } of this.#order.tables) {

@@ -17,8 +17,17 @@ export interface SwitchServerOptions {
   readonly deviceId: bigint;
   /** Makes what executes a pipeline, at each pipeline config that is set. */
   readonly createEngine: (spec: Spec) => Engine;
+  /** TLS, in PEM form; without it connections are not encrypted. */
+  readonly tls?: SwitchTls;
   /** Controllers connected at a time; 20 unless told. */
   readonly maxStreams?: number;
+}
+
+export interface SwitchTls {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  /** Controllers must show a certificate of one of these authorities. */
+  readonly clientCa?: Buffer;
 }
 
 export interface SwitchServer {
@@ -48,7 +57,7 @@ export async function startSwitchServer(options: SwitchServerOptions): Promise<S
     P4RuntimeService,
     p4runtimeService(device, arbitration, options.maxStreams ?? DEFAULT_MAX_STREAMS),
   );
-  const address = await listen(server, options.address);
+  const address = await listen(server, options.address, credentials(options.tls));
   logger('switch').debug('P4Runtime server listens', { address, deviceId: String(options.deviceId) });
   return {
     address,
@@ -62,18 +71,24 @@ export async function startSwitchServer(options: SwitchServerOptions): Promise<S
   };
 }
 
+function credentials(tls: SwitchTls | undefined): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure();
+  const pair = { cert_chain: tls.cert, private_key: tls.key };
+  return ServerCredentials.createSsl(tls.clientCa ?? null, [pair], tls.clientCa !== undefined);
+}
+
 function socketPath(address: string): string | undefined {
   return address.startsWith('unix:') ? address.slice('unix:'.length).replace(/^\/\/(?=\/)/, '') : undefined;
 }
 
-async function listen(server: Server, address: string): Promise<string> {
+async function listen(server: Server, address: string, secured: ServerCredentials): Promise<string> {
   const path = socketPath(address);
   if (path !== undefined) await removeStaleSocket(path);
   // The socket is made with the umask's mode: nobody else may connect before chmod.
   const umask = path === undefined ? undefined : process.umask(0o177);
   try {
     const port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+      server.bindAsync(address, secured, (error, bound) => {
         if (error) reject(error);
         else resolve(bound);
       });

@@ -19,6 +19,7 @@ test('without a file and environment every key has its default', () => {
     target: { address: '127.0.0.1:9559', kind: 'embedded', deviceId: 1, electionId: '1' },
     ports: { uplink: 0, host: 1, firstPod: 2 },
     felix: { link: 'fds', heartbeatSeconds: 10 },
+    metrics: { listen: '127.0.0.1:9191' },
     namesFile: '/run/calico-p4/names.json',
     logLevel: 'info',
   });
@@ -46,6 +47,7 @@ test.each([
   ['target:\n  address: nowhere\n', /target\.address: give HOST:PORT/],
   ['target:\n  deviceId: 0\n', /target\.deviceId/],
   ['felix:\n  link: fd3\n', /felix\.link: give "fds"/],
+  ['metrics:\n  listen: everywhere\n', /metrics\.listen: give HOST:PORT/],
   ['- a\n', /expected keys such as/],
   ['a: [', /is no YAML/],
 ])('%j is refused and says why', (text, why) => {

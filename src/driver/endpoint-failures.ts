@@ -1,0 +1,70 @@
+/** From rows that the target does not hold as desired to the endpoints that stay closed for it, in Calico's words. */
+import { policyKey, workloadKey, type WorkloadEndpoint } from '../model/model';
+import type { ApplyResult, RowFailure } from '../p4target/apply-result';
+import { entryText } from '../p4target/row-text';
+import type { PlacedEndpoint } from '../translators/endpoints';
+
+export interface EndpointFailure {
+  readonly ep: number;
+  /** workloadKey, for example `k8s/shop/web-0/eth0`. */
+  readonly workload: string;
+  /** The policies, or else the profiles, that apply to the endpoint and are enforced by closing it. */
+  readonly policies: readonly string[];
+  /** The first of its rows that failed, and why; of a held one, together with the row that the target refused first. */
+  readonly reason: string;
+}
+
+/**
+ * Endpoints that a failed row belongs to. Rows without an endpoint need not be looked at: one that an endpoint's program needs takes the
+ * endpoint's root row with it (reconciler.ts, F1 and F2), and one that was only to be swept away hurts nobody.
+ */
+export function endpointFailures(
+  applied: ApplyResult,
+  endpoints: readonly PlacedEndpoint[],
+): EndpointFailure[] {
+  if (applied.failed.size === 0) return [];
+  const first = new Map<number, RowFailure>();
+  for (const failure of applied.failed.values()) {
+    const ep = endpointOf(failure);
+    if (ep === undefined) continue;
+    const known = first.get(ep);
+    if (known === undefined || (known.kind === 'held' && failure.kind === 'refused')) first.set(ep, failure);
+  }
+  return endpoints.flatMap(({ ep, workload }) => {
+    const failure = first.get(ep);
+    if (failure === undefined) return [];
+    const cause = failure.kind === 'held' ? `; ${applied.error?.message ?? ''}` : '';
+    return {
+      ep,
+      workload: workloadKey(workload.id),
+      policies: policiesOf(workload),
+      reason: `${entryText(failure.row)}: ${failure.message}${cause}`,
+    };
+  });
+}
+
+/** Tables whose rows of no endpoint serve the whole node: its two ports, its addresses, its way out. */
+const NODE_TABLES: ReadonlySet<string> = new Set(['port_in', 'host_address', 'default_route', 'local']);
+
+/** Failed rows that concern more than one endpoint, or one that is gone and could not be closed: one line each. */
+export function failuresOfNode(applied: ApplyResult, endpoints: readonly PlacedEndpoint[]): string[] {
+  if (applied.failed.size === 0) return [];
+  const present = new Set(endpoints.map(({ ep }) => ep));
+  return [...applied.failed.values()].flatMap((failure) => {
+    const ep = endpointOf(failure);
+    const ofNode = ep === undefined ? NODE_TABLES.has(failure.row.table) : !present.has(ep);
+    return ofNode ? [`${entryText(failure.row)}: ${failure.message}`] : [];
+  });
+}
+
+function endpointOf({ row }: RowFailure): number | undefined {
+  const ep = row.match['ep']?.value ?? row.params['ep'];
+  return ep === undefined ? undefined : Number(ep);
+}
+
+function policiesOf({ tiers, profileIds }: WorkloadEndpoint): string[] {
+  const policies = tiers.flatMap(({ ingressPolicies, egressPolicies }) =>
+    [...ingressPolicies, ...egressPolicies].map(policyKey),
+  );
+  return policies.length > 0 ? [...new Set(policies)] : profileIds.map((name) => `profile ${name}`);
+}

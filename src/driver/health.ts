@@ -1,0 +1,79 @@
+/** Whether the driver does its work, as `/healthz` and `/readyz` say it. Pure: the facts come in, the answer goes out. */
+import type { TargetState } from './target-session';
+
+/** What the last apply left undone. */
+export interface ApplyFailures {
+  readonly endpoints: readonly { readonly workload: string; readonly reason: string }[];
+  readonly ofTheNode: readonly string[];
+  /** Endpoints that are all right. */
+  readonly endpointsUp: number;
+}
+
+/** Times in milliseconds, of one clock. */
+export interface HealthFacts {
+  readonly now: number;
+  readonly felixInSync: boolean;
+  readonly target: TargetState;
+  /** Of the target's present connection; undefined: nothing was applied on it yet. */
+  readonly applied: ApplyFailures | undefined;
+  /** Since when messages of Felix's, or a target that is back, wait for a write; undefined when nothing waits. */
+  readonly waitingSince: number | undefined;
+}
+
+export interface Health {
+  readonly ok: boolean;
+  /** Why not; empty when ok. */
+  readonly reasons: readonly string[];
+  /** Closed endpoints, which alone do not keep the node from being ready: workload and reason. */
+  readonly failedEndpoints: readonly { readonly workload: string; readonly reason: string }[];
+}
+
+/** Milliseconds: a write of a node that takes longer, with a target that is there, has got stuck. */
+export const STUCK_AFTER = 300_000;
+/** Endpoints that an answer names. */
+const SHOWN = 50;
+
+/** Ready: in sync with Felix, primary on the target, and all of it written but for single endpoints, which are closed. */
+export function readiness(facts: HealthFacts): Health {
+  const { applied, felixInSync, target } = facts;
+  const reasons: string[] = [];
+  if (!felixInSync) reasons.push('Felix has not said InSync yet');
+  if (target.kind !== 'ready') reasons.push(targetWords(target));
+  else if (felixInSync && applied === undefined) reasons.push('the target is being written');
+  if (applied !== undefined) {
+    reasons.push(...applied.ofTheNode.slice(0, SHOWN));
+    if (applied.endpointsUp === 0 && applied.endpoints.length > 0)
+      reasons.push('every endpoint is closed, because the target refused rows');
+  }
+  return answer(reasons, applied);
+}
+
+/** Healthy: nothing that a restart would cure. A target that is away is none of it; the driver waits for it. */
+export function liveness({ now, target, waitingSince, applied }: HealthFacts): Health {
+  const stuck = target.kind === 'ready' && waitingSince !== undefined && now - waitingSince > STUCK_AFTER;
+  return answer(
+    stuck ? [`a write of the target has taken ${Math.round((now - waitingSince) / 1000)} s`] : [],
+    applied,
+  );
+}
+
+function answer(reasons: readonly string[], applied: ApplyFailures | undefined): Health {
+  return {
+    ok: reasons.length === 0,
+    reasons,
+    failedEndpoints: (applied?.endpoints ?? []).slice(0, SHOWN),
+  };
+}
+
+function targetWords(state: Exclude<TargetState, { kind: 'ready' }>): string {
+  switch (state.kind) {
+    case 'connecting':
+      return `the target is not connected${state.reason === '' ? '' : `: ${state.reason}`}`;
+    case 'standby':
+      return `another controller is primary on the target: ${state.reason}`;
+    case 'failed':
+      return state.error.message;
+    case 'closed':
+      return 'the driver is stopping';
+  }
+}
