@@ -346,7 +346,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         key = { h.walk.node : exact @name("node"); h.walk.src_class : exact @name("value"); }
         actions = { src_next; @defaultonly src_default; }
         default_action = src_default;
-        size = 262144;
+        size = 524288;
     }
     action dst_next(bit<32> node, bit<32> d1, bit<32> d2, bit<32> d3) {
         h.walk.node = node;
@@ -361,7 +361,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         key = { h.walk.node : exact @name("node"); h.walk.dst_class : exact @name("value"); }
         actions = { dst_next; @defaultonly dst_default; }
         default_action = dst_default;
-        size = 131072;
+        size = 262144;
     }
     action proto_next(bit<32> node, bit<32> d1, bit<32> d2) {
         h.walk.node = node;
@@ -388,7 +388,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         key = { h.walk.node : exact @name("node"); h.walk.dport_class : exact @name("value"); }
         actions = { dport_next; @defaultonly dport_default; }
         default_action = dport_default;
-        size = 131072;
+        size = 524288;
     }
     action sport_next(bit<32> node) {
         h.walk.node = node;
