@@ -20,7 +20,7 @@ export function recording(name: string): Buffer {
 }
 
 /** `test`, or `test.skip` with a word about it where one of the recordings is missing: the large ones are not in the repository. */
-export function testWith(...names: readonly string[]): typeof test | typeof test.skip {
+export function testWith(...names: readonly string[]): jest.It {
   const missing = names.filter((name) => find(name) === undefined);
   if (missing.length === 0) {
     return test;
@@ -39,6 +39,8 @@ export const RELEASES = [
 ] as const;
 
 export type Release = (typeof RELEASES)[number][0];
+export type FormName = (typeof RELEASES)[number][1];
+export const FORM_NAMES: readonly FormName[] = RELEASES.map(([, form]) => form);
 
 /** The last frame of each step of that scenario, in the order of RELEASES; undefined where a release lacks what the step is about. */
 export const STEPS: readonly (readonly [string, readonly (number | undefined)[]])[] = [

@@ -68,14 +68,17 @@ describe('one scenario on five releases gives one model', () => {
   const pairs = STEPS.flatMap(([step], i) =>
     RELEASES.slice(0, -1)
       .filter(([release]) => all.get(release)![i] !== undefined)
-      .map(([release]) => [step, release, i] as const),
+      .map(([release, form]) => [step, release, form, i] as const),
   );
 
-  test.each(pairs)('after %s, %s says what 3.33 says, but for what it lacks', (_step, release, i) => {
-    const older = all.get(release)![i]!;
-    expect([...older.policies.values()].filter(lacks(release))).toEqual([]);
-    expect(essence(without(older, lacks(release)))).toEqual(essence(without(newest[i]!, lacks(release))));
-  });
+  test.each(pairs)(
+    'after %s, %s (%s) says what 3.33 says, but for what it lacks',
+    (_step, release, form, i) => {
+      const older = all.get(release)![i]!;
+      expect([...older.policies.values()].filter(lacks(form))).toEqual([]);
+      expect(essence(without(older, lacks(form)))).toEqual(essence(without(newest[i]!, lacks(form))));
+    },
+  );
 
   test('the scenario has every kind of name', () => {
     expect([...newest[0]!.policies.keys()]).toEqual(

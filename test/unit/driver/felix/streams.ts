@@ -1,5 +1,5 @@
 import path from 'node:path';
-import type { Type } from 'protobufjs';
+import type { Root, Type } from 'protobufjs';
 import { loadSync } from 'protobufjs';
 import { encodeFrame } from '../../../../src/driver/felix/frame-decoder';
 import type { FelixModel } from '../../../../src/model/model';
@@ -9,10 +9,15 @@ export type Payload = Readonly<Record<string, unknown>>;
 
 /** The message type of that name in a form's .proto. */
 export function messageType(form: string, name: string): Type {
-  return loadSync(path.resolve(__dirname, '../../../../felix-proto', `${form}.proto`)).lookupType(
-    `felix.${name}`,
-  );
+  let root = roots.get(form);
+  if (root === undefined) {
+    root = loadSync(path.resolve(__dirname, '../../../../felix-proto', `${form}.proto`));
+    roots.set(form, root);
+  }
+  return root.lookupType(`felix.${name}`);
 }
+
+const roots = new Map<string, Root>();
 
 /** Frames as Felix of that form would send them, numbered from `first`. */
 export function felixStream(form: string, payloads: readonly Payload[], first = 0): Buffer {

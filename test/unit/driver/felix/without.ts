@@ -1,12 +1,16 @@
 import type { FelixModel, Policy, PolicyId, Rule, TierInfo } from '../../../../src/model/model';
 import { isStaged, policyKey } from '../../../../src/model/model';
-import type { Release } from './recordings';
+import type { FormName } from './recordings';
 
-/** What a release has no means to say. Staged policies came with 3.30, tiers with 3.29. */
-export function lacks(release: Release): (policy: Policy) => boolean {
-  const tiers = release === '3.26.5';
-  const staged = tiers || release === '3.29.7';
-  return (policy) => (staged && isStaged(policy.id)) || (tiers && policy.tier !== 'default');
+/** What a form has no means to say. Cluster policies came with 3.32, staged policies with 3.30, tiers with 3.29. */
+export function lacks(form: FormName): (policy: Pick<Policy, 'id' | 'tier'>) => boolean {
+  const cluster = form < 'v3.32';
+  const staged = form < 'v3.30';
+  const tiers = form < 'v3.29';
+  return ({ id, tier }) =>
+    (cluster && id.kind === 'KubernetesClusterNetworkPolicy') ||
+    (staged && isStaged(id)) ||
+    (tiers && tier !== 'default');
 }
 
 /** The model without some policies, the tiers that have none left, and the IP sets that nothing asks for any more. */
