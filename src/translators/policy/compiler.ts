@@ -1,4 +1,5 @@
 import type { FelixModel, WorkloadEndpoint } from '../../model/model';
+import { isStaged, policyKey, workloadKey } from '../../model/model';
 import type { Row } from '../rows';
 import { rowKey } from '../rows';
 import { createPrefixCache } from './address';
@@ -7,13 +8,14 @@ import type { SrcForm } from './conditions';
 import { createForms } from './conditions';
 import type { Demands } from './demands';
 import { both, demandsOf, NO_DEMANDS, reachable } from './demands';
-import type { Branch, Node } from './diagram';
+import type { Branch, Leaf, Node } from './diagram';
 import { createDiagram } from './diagram';
 import { createIdSpace } from './ids';
 import { createIntervals } from './intervals';
 import type { Membership } from './ip-sets';
 import { createIpSets, NO_MEMBERS } from './ip-sets';
 import { createLabels } from './labels';
+import type { TooLarge } from './node-rows';
 import { createNodeRows } from './node-rows';
 import { ownAddresses } from './own-addresses';
 import type { Direction, Outcome } from './outcomes';
@@ -23,6 +25,7 @@ import { createPortClasses, NO_ATOMS } from './port-classes';
 import { createPrograms } from './programs';
 import type { RowChanges } from './row-store';
 import { createRowStore } from './row-store';
+import { NODE_LIMIT, PROGRAM_LIMIT } from './size-limits';
 
 /** A workload endpoint with the number that stands for it in the key of endpoint_root. */
 export interface EndpointPrograms {
@@ -46,6 +49,8 @@ export interface CompiledPolicy {
   readonly changes: RowChanges;
   /** By id; likewise one map for the compiler's life. */
   readonly outcomes: ReadonlyMap<number, Outcome>;
+  /** What the rows are: `final` although a transition was asked for, when both states together would be too large. */
+  readonly phase: Phase;
   /** What could not be taken as it stands, and what was done instead. */
   readonly problems: readonly string[];
 }
@@ -63,9 +68,15 @@ const ID_MAX = 0xffff_ffff;
 /** Bit 31 marks leaves. */
 const NODE_MAX = 0x7fff_ffff;
 
-/** `firstId` is where the numbers of classes and nodes begin. */
-export function createPolicyCompiler(options: { readonly firstId?: number } = {}): PolicyCompiler {
+/**
+ * `firstId` is where the numbers of classes and nodes begin (default 1), `outcomeLimit` the size of the target's counter `outcomes`
+ * (default 65,536).
+ */
+export function createPolicyCompiler(
+  options: { readonly firstId?: number; readonly outcomeLimit?: number } = {},
+): PolicyCompiler {
   const start = options.firstId ?? 1;
+  const outcomeLimit = options.outcomeLimit ?? OUTCOME_LIMIT;
   const intervals = createIntervals();
   const prefixes = createPrefixCache();
   const labels = createLabels();
@@ -84,7 +95,7 @@ export function createPolicyCompiler(options: { readonly firstId?: number } = {}
     dports,
     sports,
     createIdSpace(1, NODE_MAX, start),
-    createIdSpace(FIRST_OUTCOME, OUTCOME_LIMIT - 1),
+    createIdSpace(FIRST_OUTCOME, outcomeLimit - 1),
   );
 
   let lastRoots: ReadonlyMap<string, Root> = new Map();
@@ -126,70 +137,79 @@ export function createPolicyCompiler(options: { readonly firstId?: number } = {}
     return changed;
   };
 
+  const compile: PolicyCompiler['compile'] = (model, endpoints, phase = 'final') => {
+    const problems = new Set<string>();
+    const onProblem = (message: string): void => {
+      problems.add(message);
+    };
+    ipSets.begin(model.ipSets, onProblem);
+    programs.begin(model, onProblem);
+
+    const roots = new Map<string, Root>();
+    const used = new Set<SrcForm>();
+    for (const { ep, workload } of endpoints) {
+      const own = ownAddresses(workload, prefixes, labels, (group) => membershipOf(group, model));
+      for (const direction of ['ingress', 'egress'] as const) {
+        // Sources that the endpoint may spoof can be anything.
+        const spoofs = direction === 'egress' && workload.allowSpoofedSourcePrefixes.length > 0;
+        const program = programs.of(workload, direction, spoofs ? [] : own);
+        for (const form of reachable(program)) used.add(form);
+        const node = diagram.root(program);
+        const instead = diagram.root(programs.closed(direction)) as Leaf;
+        roots.set(`${ep}/${direction}`, { ep, direction, workload, node, instead, rules: program.length });
+      }
+    }
+
+    const ownDemands = demandsOf(used, (group) => membershipOf(group, model), labels, intervals);
+    const demands = phase === 'transition' ? both(lastDemands, ownDemands) : ownDemands;
+    const wanted = new Map<number, Membership>();
+    for (const group of demands.groups) {
+      const membership = membershipOf(group, model);
+      if (membership !== NO_MEMBERS) wanted.set(group, membership);
+    }
+    memberships = wanted;
+    const classChanges = addresses.update(wanted, phase === 'transition');
+    const portsChanged = {
+      dport: updatePorts('dport', dports, demands),
+      sport: updatePorts('sport', sports, demands),
+    };
+
+    const before = phase === 'transition' ? [...lastRoots.values()].map((root) => root.node) : [];
+    const updated = nodeRows.update([...roots.values()], before, classChanges, portsChanged);
+    for (const [key, root] of roots) {
+      const tooLarge = updated.refused.get(root.node);
+      if (tooLarge === undefined) continue;
+      onProblem(tooComplex(root, tooLarge));
+      roots.set(key, { ...root, node: root.instead });
+    }
+
+    for (const [key, root] of lastRoots) if (!roots.has(key)) rows.delete(rootKey(root));
+    for (const [key, root] of roots) {
+      const before = lastRoots.get(key);
+      if (before?.node === root.node && before.workload.name === root.workload.name) continue;
+      rows.set(rootKey(root), rootRow(root, nodeRows.params(root.node, 0)));
+    }
+    prefixes.prune(() => [...addresses.prefixes(), ...ipSets.prefixes(), ...labels.prefixes()]);
+    lastRoots = roots;
+    lastDemands = ownDemands;
+    if (!updated.also) return compile(model, endpoints, 'final');
+
+    if (nodeRows.overflowing > 0) {
+      onProblem(
+        `${nodeRows.overflowing} outcomes are more than the ${outcomeLimit} counters hold: they share two counters, verdicts are not affected`,
+      );
+    }
+    return {
+      rows: rows.rows,
+      changes: rows.takeChanges(),
+      outcomes: nodeRows.outcomes,
+      phase,
+      problems: [...problems],
+    };
+  };
+
   return {
-    compile(model, endpoints, phase = 'final') {
-      const problems = new Set<string>();
-      const onProblem = (message: string): void => {
-        problems.add(message);
-      };
-      ipSets.begin(model.ipSets, onProblem);
-      programs.begin(model, onProblem);
-
-      const roots = new Map<string, Root>();
-      const used = new Set<SrcForm>();
-      for (const { ep, workload } of endpoints) {
-        const own = ownAddresses(workload, prefixes, labels, (group) => membershipOf(group, model));
-        for (const direction of ['ingress', 'egress'] as const) {
-          // Sources that the endpoint may spoof can be anything.
-          const spoofs = direction === 'egress' && workload.allowSpoofedSourcePrefixes.length > 0;
-          const program = programs.of(workload, direction, spoofs ? [] : own);
-          for (const form of reachable(program)) used.add(form);
-          const node = diagram.root(program);
-          roots.set(`${ep}/${direction}`, { ep, direction, name: workload.name, node });
-        }
-      }
-
-      const ownDemands = demandsOf(used, (group) => membershipOf(group, model), labels, intervals);
-      const demands = phase === 'transition' ? both(lastDemands, ownDemands) : ownDemands;
-      const wanted = new Map<number, Membership>();
-      for (const group of demands.groups) {
-        const membership = membershipOf(group, model);
-        if (membership !== NO_MEMBERS) wanted.set(group, membership);
-      }
-      memberships = wanted;
-      const classChanges = addresses.update(wanted, phase === 'transition');
-      const portsChanged = {
-        dport: updatePorts('dport', dports, demands),
-        sport: updatePorts('sport', sports, demands),
-      };
-
-      const nodes = new Set<Node>();
-      for (const { node } of roots.values()) nodes.add(node);
-      if (phase === 'transition') for (const { node } of lastRoots.values()) nodes.add(node);
-      nodeRows.update(nodes, classChanges, portsChanged);
-
-      for (const [key, root] of lastRoots) if (!roots.has(key)) rows.delete(rootKey(root));
-      for (const [key, root] of roots) {
-        const before = lastRoots.get(key);
-        if (before?.node === root.node && before.name === root.name) continue;
-        rows.set(rootKey(root), rootRow(root, nodeRows.params(root.node, 0)));
-      }
-      prefixes.prune(() => [...addresses.prefixes(), ...ipSets.prefixes(), ...labels.prefixes()]);
-      lastRoots = roots;
-      lastDemands = ownDemands;
-
-      if (nodeRows.overflowing > 0) {
-        onProblem(
-          `${nodeRows.overflowing} outcomes are more than the ${OUTCOME_LIMIT} counters hold: they share two counters, verdicts are not affected`,
-        );
-      }
-      return {
-        rows: rows.rows,
-        changes: rows.takeChanges(),
-        outcomes: nodeRows.outcomes,
-        problems: [...problems],
-      };
-    },
+    compile,
     describeClass: (id) => addresses.live.get(id)?.labels.map((label) => labels.describe(label)),
     describeNode(id) {
       const node: Branch | undefined = nodeRows.nodes.get(id);
@@ -202,8 +222,33 @@ export function createPolicyCompiler(options: { readonly firstId?: number } = {}
 interface Root {
   readonly ep: number;
   readonly direction: Direction;
-  readonly name: string;
+  readonly workload: WorkloadEndpoint;
   readonly node: Node;
+  /** Taken when the program is too large. */
+  readonly instead: Leaf;
+  /** In the program. */
+  readonly rules: number;
+}
+
+const NAMED_MAX = 5;
+
+/** The endpoint, its policies, and by how much: for the person who has to change them. */
+function tooComplex({ workload, direction, rules }: Root, { scope, exceeded }: TooLarge): string {
+  const policies = workload.tiers.flatMap((tier) =>
+    (direction === 'ingress' ? tier.ingressPolicies : tier.egressPolicies)
+      .filter((id) => !isStaged(id))
+      .map((id) => `${tier.name}/${policyKey(id)}`),
+  );
+  const named = [...policies, ...workload.profileIds.map((name) => `profile ${name}`)];
+  const more = named.length > NAMED_MAX ? ` and ${named.length - NAMED_MAX} more` : '';
+  const limit = (scope === 'program' ? PROGRAM_LIMIT : NODE_LIMIT)[exceeded];
+  const what = { rows: 'table rows', rules: 'undecided rules', questions: 'questions to rules' }[exceeded];
+  const whose =
+    scope === 'program' ? `its ${rules} rules` : `its ${rules} rules and those of the endpoints before it`;
+  return (
+    `endpoint ${workloadKey(workload.id)} (${workload.name}) is closed for ${direction}: ${whose} would take more than ` +
+    `${limit} ${what} (${named.slice(0, NAMED_MAX).join(', ')}${more}); use fewer rules that each combine sets, CIDRs and ports of their own`
+  );
 }
 
 function rootMatch(root: Root): Row['match'] {
@@ -223,6 +268,6 @@ function rootRow(root: Root, params: Row['params']): Row {
     match: rootMatch(root),
     action: 'root',
     params,
-    note: `${root.name} ${root.direction}`,
+    note: `${root.workload.name} ${root.direction}`,
   };
 }

@@ -141,7 +141,7 @@ export function createDiagram(
   const unshadowed = (left: readonly DportForm[], tiers: readonly number[]): [DportForm[], number[]] => {
     const out: DportForm[] = [];
     const outTiers: number[] = [];
-    const { empty, full, union, intersect, complement } = intervals;
+    const { empty, full } = intervals;
     /** Ports of which every packet has its verdict. */
     let decided = empty;
     /** Ports of which every packet, or some, has passed the rest of the tier. */
@@ -149,7 +149,7 @@ export function createDiagram(
     let maybePassed = empty;
     left.forEach((form, i) => {
       if (tiers[i] !== tiers[i - 1]) passed = maybePassed = empty;
-      const reached = forms.without(form, union(decided, passed));
+      const reached = forms.without(form, intervals.union(decided, passed));
       // The last word stays, for values that stand for no port at all.
       if (reached === undefined && i < left.length - 1) return;
       out.push(form.certain || reached === undefined ? form : reached);
@@ -157,10 +157,13 @@ export function createDiagram(
       if (reached === undefined) return;
       if (form.hit.action === 'log') return;
       if (form.hit.action === 'pass') {
-        maybePassed = union(maybePassed, reached.dports);
-        if (form.sports === full) passed = union(passed, reached.dports);
+        maybePassed = intervals.union(maybePassed, reached.dports);
+        if (form.sports === full) passed = intervals.union(passed, reached.dports);
       } else if (form.sports === full) {
-        decided = union(decided, intersect(reached.dports, complement(maybePassed)));
+        decided = intervals.union(
+          decided,
+          intervals.intersect(reached.dports, intervals.complement(maybePassed)),
+        );
       }
     });
     return [out, outTiers];

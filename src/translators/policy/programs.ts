@@ -18,6 +18,8 @@ export interface Programs {
   begin(model: FelixModel, onProblem: (message: string) => void): void;
   /** `own` are the endpoint's addresses: the program is for packets that come from (egress) or go to (ingress) one of them. */
   of(workload: WorkloadEndpoint, direction: Direction, own: readonly ClassView[]): readonly ProgramRule[];
+  /** What stands in for a program that is too complex: it denies everything. */
+  closed(direction: Direction): readonly ProgramRule[];
 }
 
 interface Compiled {
@@ -163,6 +165,7 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
       seenThisTime = new Map();
       encaps = encapRules();
     },
+    closed: (direction) => [{ form: deny({ kind: 'too-complex', direction }), tier: 0 }],
     of(workload, direction, own) {
       if (workload.state !== 'active') {
         return [{ form: deny({ kind: 'admin-down', direction }), tier: 0 }];
