@@ -329,14 +329,16 @@ export class P4Client {
 
   async #ready(): Promise<void> {
     const { signal, timeouts } = this.#options;
-    const connected = new Promise<Error | undefined>((resolve) => {
-      this.#rpc.waitForReady(Date.now() + timeouts.connect, resolve);
-      signal?.addEventListener('abort', () => {
-        resolve(new Error('stopped'));
+    const until = Date.now() + timeouts.connect;
+    let error: Error | undefined;
+    do {
+      // In slices: gRPC's wait can not be ended, and would keep a process that is told to stop.
+      const slice = Math.min(until, Date.now() + WAIT_SLICE);
+      error = await new Promise<Error | undefined>((resolve) => {
+        this.#rpc.waitForReady(slice, resolve);
       });
-    });
-    const error = await connected;
-    if (error === undefined) return;
+      if (error === undefined) return;
+    } while (Date.now() < until && signal?.aborted !== true);
     throw unreachable(this.target, timeouts.connect, await this.#whyNot(error));
   }
 
@@ -373,6 +375,9 @@ type Start<T> = (
   options: Partial<CallOptions>,
   done: (error: ServiceError | null, response: T) => void,
 ) => unknown;
+
+/** Milliseconds. */
+const WAIT_SLICE = 500;
 
 const NOT_ANSWERED: readonly number[] = [status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED];
 
