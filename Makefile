@@ -34,7 +34,7 @@ clean: ## remove what was built
 
 $(STAMPS)/npm: package.json package-lock.json p4runtime-js-bindings/package.json
 	@command -v node >/dev/null || { echo "calico-p4 needs Node 20 or newer (Debian: apt-get install nodejs npm, or your own)" >&2; exit 1; }
-	npm ci --no-audit --no-fund
+	npm install --no-save --no-audit --no-fund
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/generated: $(STAMPS)/npm $(wildcard p4runtime-js-bindings/proto/*/*/*.proto p4runtime-js-bindings/proto/*/*/*/*.proto) scripts/generate-bindings
