@@ -25,7 +25,8 @@ import { createPortClasses, NO_ATOMS } from './port-classes';
 import { createPrograms } from './programs';
 import type { RowChanges } from './row-store';
 import { createRowStore } from './row-store';
-import { NODE_LIMIT, PROGRAM_LIMIT } from './size-limits';
+import type { SizeLimits } from './size-limits';
+import { SIZE_LIMITS } from './size-limits';
 
 /** A workload endpoint with the number that stands for it in the key of endpoint_root. */
 export interface EndpointPrograms {
@@ -70,13 +71,14 @@ const NODE_MAX = 0x7fff_ffff;
 
 /**
  * `firstId` is where the numbers of classes and nodes begin (default 1), `outcomeLimit` the size of the target's counter `outcomes`
- * (default 65,536).
+ * (default 65,536), `limits` what diagrams may take (default SIZE_LIMITS).
  */
 export function createPolicyCompiler(
-  options: { readonly firstId?: number; readonly outcomeLimit?: number } = {},
+  options: { readonly firstId?: number; readonly outcomeLimit?: number; readonly limits?: SizeLimits } = {},
 ): PolicyCompiler {
   const start = options.firstId ?? 1;
   const outcomeLimit = options.outcomeLimit ?? OUTCOME_LIMIT;
+  const limits = options.limits ?? SIZE_LIMITS;
   const intervals = createIntervals();
   const prefixes = createPrefixCache();
   const labels = createLabels();
@@ -96,6 +98,7 @@ export function createPolicyCompiler(
     sports,
     createIdSpace(1, NODE_MAX, start),
     createIdSpace(FIRST_OUTCOME, outcomeLimit - 1),
+    limits,
   );
 
   let lastRoots: ReadonlyMap<string, Root> = new Map();
@@ -179,7 +182,7 @@ export function createPolicyCompiler(
     for (const [key, root] of roots) {
       const tooLarge = updated.refused.get(root.node);
       if (tooLarge === undefined) continue;
-      onProblem(tooComplex(root, tooLarge));
+      onProblem(tooComplex(root, tooLarge, limits));
       roots.set(key, { ...root, node: root.instead });
     }
 
@@ -233,7 +236,11 @@ interface Root {
 const NAMED_MAX = 5;
 
 /** The endpoint, its policies, and by how much: for the person who has to change them. */
-function tooComplex({ workload, direction, rules }: Root, { scope, exceeded }: TooLarge): string {
+function tooComplex(
+  { workload, direction, rules }: Root,
+  { scope, exceeded }: TooLarge,
+  limits: SizeLimits,
+): string {
   const policies = workload.tiers.flatMap((tier) =>
     (direction === 'ingress' ? tier.ingressPolicies : tier.egressPolicies)
       .filter((id) => !isStaged(id))
@@ -241,7 +248,7 @@ function tooComplex({ workload, direction, rules }: Root, { scope, exceeded }: T
   );
   const named = [...policies, ...workload.profileIds.map((name) => `profile ${name}`)];
   const more = named.length > NAMED_MAX ? ` and ${named.length - NAMED_MAX} more` : '';
-  const limit = (scope === 'program' ? PROGRAM_LIMIT : NODE_LIMIT)[exceeded];
+  const limit = limits[scope][exceeded];
   const what = { rows: 'table rows', rules: 'undecided rules', questions: 'questions to rules' }[exceeded];
   const whose =
     scope === 'program' ? `its ${rules} rules` : `its ${rules} rules and those of the endpoints before it`;

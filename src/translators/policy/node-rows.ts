@@ -8,8 +8,8 @@ import type { Outcome } from './outcomes';
 import { leafId, OUTCOME_MISS, OUTCOME_OVERFLOW_ALLOW, OUTCOME_OVERFLOW_DENY } from './outcomes';
 import type { PortClass, PortClasses } from './port-classes';
 import type { RowStore } from './row-store';
-import type { DiagramSize } from './size-limits';
-import { exceeded, NO_SIZE, NODE_LIMIT, PROGRAM_LIMIT } from './size-limits';
+import type { DiagramSize, SizeLimits } from './size-limits';
+import { exceeded, NO_SIZE } from './size-limits';
 
 /**
  * The diagrams as rows of the step tables. A row is `(node, value) -> next node and its chain of fallbacks`; it never changes,
@@ -66,8 +66,6 @@ const PARAM_NAMES = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'] as const;
 
 /** Rows that may be looked at again because classes changed; when it would be more, the branches are filled anew. */
 const TOUCHED_MAX = 500_000;
-/** Undecided rules that the diagram may remember of programs that were left out. */
-const REMEMBERED_MAX = 4 * PROGRAM_LIMIT.rules;
 
 /** A value with a row: an address class, a port class or a protocol. */
 type Value = AddressClass | PortClass | number;
@@ -106,6 +104,7 @@ export function createNodeRows(
   sports: PortClasses,
   nodeIds: IdSpace,
   outcomeIds: IdSpace,
+  limits: SizeLimits,
 ): NodeRows {
   const branches = new Map<Branch, LiveBranch>();
   const leaves = new Map<Leaf, LiveLeaf>();
@@ -225,7 +224,7 @@ export function createNodeRows(
       setChild(branch, value, to(value));
       branch.asked = stay.size;
       // What was made is reachable, so that its rules count although it was not visited yet.
-      if (attempt.rules > PROGRAM_LIMIT.rules || exceeded(ownSize(branch), PROGRAM_LIMIT)) return false;
+      if (attempt.rules > limits.program.rules || exceeded(ownSize(branch), limits.program)) return false;
     }
     for (const value of [...branch.children.keys()]) if (!stay.has(value)) removeChild(branch, value);
     branch.asked = stay.size;
@@ -276,7 +275,7 @@ export function createNodeRows(
     const complete = branch.filled || fill(branch);
     const own = ownSize(branch);
     attempt.size = sum(attempt.size, own);
-    if (!complete || exceeded(attempt.size, PROGRAM_LIMIT)) return 'too-large';
+    if (!complete || exceeded(attempt.size, limits.program)) return 'too-large';
     const visitor = ++visits;
     let { rows: below, rules, questions } = own;
     const under = (child: Node): boolean => {
@@ -301,7 +300,7 @@ export function createNodeRows(
     stamp++;
     const go = (node: Node): void => {
       const branch = node.kind === 'leaf' ? undefined : branches.get(node);
-      if (branch === undefined || branch.stamp === stamp || exceeded(size, PROGRAM_LIMIT)) return;
+      if (branch === undefined || branch.stamp === stamp || exceeded(size, limits.program)) return;
       branch.stamp = stamp;
       size = sum(size, ownSize(branch));
       go(diagram.fallback(branch.node));
@@ -318,11 +317,11 @@ export function createNodeRows(
     const certain = top === 'too-large';
     const size = certain
       ? { ...attempt.size, rules: Math.max(attempt.size.rules, attempt.rules) }
-      : top !== 'leaf' && exceeded(top.below, PROGRAM_LIMIT)
+      : top !== 'leaf' && exceeded(top.below, limits.program)
         ? measure(root)
         : NO_SIZE;
-    const alone = exceeded(size, PROGRAM_LIMIT);
-    const together = exceeded(sum(before, attempt.size), NODE_LIMIT);
+    const alone = exceeded(size, limits.program);
+    const together = exceeded(sum(before, attempt.size), limits.node);
     if (alone === undefined && together === undefined) return undefined;
     undo();
     return alone !== undefined
@@ -428,7 +427,8 @@ export function createNodeRows(
       refused.set(node, tooLarge);
       attempt = newAttempt();
       visit(instead);
-      if (remembered > REMEMBERED_MAX) forget(programs.flatMap((program) => [program.node, program.instead]));
+      if (remembered > 4 * limits.program.rules)
+        forget(programs.flatMap((program) => [program.node, program.instead]));
     }
     return refused;
   };
