@@ -41,20 +41,24 @@ export class Run {
   closedBecause = '';
   /** The target holds something else than was known: the rest of the plan does not apply. */
   surprised = false;
-  selectorFailed = false;
+  /** Tables that rows were deleted from in this round. */
+  readonly freed = new Set<string>();
 
   beginRound(plan: Plan): void {
     this.failures.clear();
     this.fullTables.clear();
     this.surprised = false;
-    this.selectorFailed = false;
+    this.freed.clear();
     if (plan.reason !== '') this.closedBecause = plan.reason;
   }
 
   count(update: RowUpdate): void {
     if (update.type === 'insert') this.inserted++;
     else if (update.type === 'modify') this.modified++;
-    else this.deleted++;
+    else {
+      this.deleted++;
+      this.freed.add(update.row.table);
+    }
   }
 
   hold(row: Row, message: string): void {
@@ -79,7 +83,10 @@ export function resultOf(run: Run, tracker: RowTracker, target: RowTarget): Appl
     failed.set(key, run.failures.get(key) ?? { row, kind: 'held', message: held });
   }
   // Gates that should have been shut and could not be are as desired, and yet not as they must be.
-  for (const [key, failure] of run.failures) if (!failed.has(key)) failed.set(key, failure);
+  for (const [key, failure] of run.failures) {
+    if (!failed.has(key) && tracker.actual.get(failure.row.table)?.has(key) === true)
+      failed.set(key, failure);
+  }
   const { inserted, modified, deleted, closedBecause } = run;
   const written = inserted + modified + deleted;
   const base = { written, inserted, modified, deleted, failed, closedBecause };

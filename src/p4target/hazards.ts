@@ -66,7 +66,22 @@ export function addNodesReaching(
   }
 }
 
-/** Desired gate rows that name one of `nodes`, by key. */
+/** Every node that a packet can reach from the gates of `state`. */
+export function nodesReachable(state: RowsByTable, order: WriteOrder): ReadonlySet<bigint> {
+  const nodes = new Set<bigint>();
+  for (const table of tablesOf(order, 'gate')) {
+    for (const row of state.get(table)?.values() ?? []) for (const node of order.names(row)) nodes.add(node);
+  }
+  // Rows name only nodes of tables earlier in the order, so one pass against it is enough.
+  for (const table of [...tablesOf(order, 'node')].reverse()) {
+    for (const row of state.get(table)?.values() ?? []) {
+      if (nodes.has(order.partOf(row))) for (const node of order.names(row)) nodes.add(node);
+    }
+  }
+  return nodes;
+}
+
+/** Gate rows of `state` that name one of `nodes`, by key. */
 export function gatesNaming(
   nodes: ReadonlySet<bigint>,
   state: RowsByTable,

@@ -1,14 +1,15 @@
 import { status } from '@grpc/grpc-js';
 import { logger } from '../log';
-import type { Row } from '../translators/rows';
+import { rowKey, type Row } from '../translators/rows';
 import { resultOf, Run, type ApplyResult } from './apply-result';
 import { isCode } from './grpc-errors';
-import { addNodesReaching, gatesNaming } from './hazards';
+import { nodesMinding } from './failed-selectors';
+import { addNodesReaching, gatesNaming, nodesReachable } from './hazards';
 import { planWrites, type Phase, type Plan, type RowUpdate } from './plan';
 import { entryText } from './row-text';
 import type { RowTarget, UpdateOutcome } from './row-target';
 import { RowTracker, type RowsByTable } from './row-tracker';
-import { roleOf, tablesOf, type WriteOrder } from './write-order';
+import { roleOf, type WriteOrder } from './write-order';
 
 export type { ApplyResult, RowFailure } from './apply-result';
 
@@ -29,12 +30,13 @@ export interface ReconcilerOptions {
  * Makes a target's tables equal to a desired set of rows, in the order of plan.ts. One apply at a time.
  *
  * A failure leaves rows dirty, and the next apply tries them again from what was acknowledged:
- *  F1  A node row that fails takes its node with it, and all that names the node, up to the gates: these are shut, or
- *      not opened, before any selector changes. Everything else goes on.
- *  F2  A selector row that fails shuts every gate: nobody can say whose verdict it was part of.
+ *  F1  A node row that fails takes its node with it, and all that names the node, up to the gates: these are shut, with
+ *      the program that they had before, or not opened. Everything else goes on.
+ *  F2  A selector row that fails does the same to the nodes that mind it (failed-selectors.ts).
  *  F3  A row that can not be removed where removal closes stops the apply.
- *  F4  After any failure nothing is swept, for it may still be in use; except that a full table is tried once more with
- *      the gates shut and the old rows removed first.
+ *  F4  After any failure only nodes that no packet can reach are swept. When that makes room in a table that was full, the apply plans
+ *      again: who could not have the old and the new program side by side is closed between them. When it does not, though old rows
+ *      are in the way, they are removed with all gates shut.
  *  F5  When the target can not be reached, or another controller is primary, what it holds is unknown: it is read again
  *      before the next write.
  */
@@ -154,6 +156,7 @@ export class Reconciler {
       run.beginRound(plan);
       await this.#runPlan(plan, run);
       if (run.failures.size === 0 && !run.surprised) break;
+      if (!run.surprised && plan.mode === 'open' && madeRoom(run)) continue;
       if (plan.mode === 'open' && this.#couldMakeRoom(run))
         forced = 'a table has no room for the old and the new rows';
       else if (!run.surprised) break;
@@ -173,20 +176,16 @@ export class Reconciler {
         nodesDone = true;
         if (!(await this.#shutPoisoned(poisoned, run))) return;
       }
-      if (phase.step === 'sweep' && plan.mode === 'open' && run.failures.size > 0) return;
-      const updates = this.#withoutHeld(phase, poisoned, run);
+      const careful = phase.step === 'sweep' && plan.mode === 'open' && run.failures.size > 0;
+      const updates = careful ? this.#unreachable(phase) : this.#withoutHeld(phase, poisoned, run);
       const refused = await this.#write(updates, run);
-      for (const { row } of refused) {
-        const role = roleOf(this.#order, row.table);
-        if (role === 'node') poisoned.add(this.#order.partOf(row));
-        if (role === 'selector') run.selectorFailed = true;
-      }
       if (refused.length === 0) continue;
       if (phase.step === 'close' || phase.step === 'hold') return;
-      if (run.selectorFailed) {
-        await this.#shutAll(run);
-        return;
+      for (const { row } of refused) {
+        if (roleOf(this.#order, row.table) === 'node') poisoned.add(this.#order.partOf(row));
       }
+      const selectors = refused.filter(({ row }) => roleOf(this.#order, row.table) === 'selector');
+      if (selectors.length > 0 && !(await this.#shutMinding(selectors, poisoned, run))) return;
     }
     if (!nodesDone) await this.#shutPoisoned(poisoned, run);
   }
@@ -194,42 +193,52 @@ export class Reconciler {
   /** F1: leaves out, and notes as held, what names a node that could not be completed. */
   #withoutHeld(phase: Phase, poisoned: Set<bigint>, run: Run): readonly RowUpdate[] {
     if (poisoned.size === 0 || phase.step === 'close' || phase.step === 'sweep') return phase.updates;
-    return phase.updates.filter(({ type, row }) => {
+    return phase.updates.flatMap((update) => {
+      const { type, row } = update;
       const role = roleOf(this.#order, row.table);
-      if (type === 'delete' || (role !== 'node' && role !== 'gate')) return true;
+      if (type === 'delete' || (role !== 'node' && role !== 'gate')) return [update];
       const missing = this.#order.names(row).find((node) => poisoned.has(node));
-      if (missing === undefined) return true;
-      if (role === 'node') poisoned.add(this.#order.partOf(row));
-      run.hold(row, `it names node ${missing}, whose rows are not all on the target`);
-      return false;
+      if (missing !== undefined) {
+        if (role === 'node') poisoned.add(this.#order.partOf(row));
+        run.hold(row, `it names node ${missing}, whose rows are not all on the target`);
+        return [];
+      }
+      // A gate that was shut because of what it led to before.
+      const isShut = type === 'modify' && !this.#tracker.actual.get(row.table)!.has(rowKey(row));
+      return [isShut ? { type: 'insert', row } : update];
     });
   }
 
-  /** F1: shuts the gates from which an incomplete node can be reached. False when one could not be shut. */
+  /** F4. */
+  #unreachable(phase: Phase): readonly RowUpdate[] {
+    const reachable = nodesReachable(this.#tracker.actual, this.#order);
+    return phase.updates.filter(({ row }) => !reachable.has(this.#order.partOf(row)));
+  }
+
+  /** F1: shuts the gates from which an incomplete node can be reached, now or as desired. False when one could not be shut. */
   async #shutPoisoned(poisoned: Set<bigint>, run: Run): Promise<boolean> {
     if (poisoned.size === 0) return true;
-    addNodesReaching(poisoned, this.#order, [this.#tracker.desired, this.#tracker.actual]);
-    const reaching = gatesNaming(poisoned, this.#tracker.actual, this.#order);
-    const affected = gatesNaming(poisoned, this.#tracker.desired, this.#order);
-    for (const row of affected.values()) run.hold(row, 'a node that it leads to could not be completed');
+    const { desired, actual } = this.#tracker;
+    addNodesReaching(poisoned, this.#order, [desired, actual]);
+    const shut = gatesNaming(poisoned, actual, this.#order);
+    for (const [key, row] of gatesNaming(poisoned, desired, this.#order)) {
+      run.hold(row, 'a node that it leads to could not be completed');
+      const before = actual.get(row.table)?.get(key);
+      if (before) shut.set(key, before);
+    }
     const refused = await this.#write(
-      [...reaching.values()].map((row) => ({ type: 'delete', row })),
+      [...shut.values()].map((row) => ({ type: 'delete', row })),
       run,
     );
     return refused.length === 0;
   }
 
   /** F2. */
-  async #shutAll(run: Run): Promise<void> {
-    const gates = tablesOf(this.#order, 'gate');
-    const why = 'all gates are shut, because rows that give packets their values could not be written';
-    for (const table of gates)
-      for (const row of this.#tracker.desired.get(table)!.values()) run.hold(row, why);
-    const open = gates.flatMap((table) => [...this.#tracker.actual.get(table)!.values()]);
-    await this.#write(
-      open.map((row) => ({ type: 'delete', row })),
-      run,
-    );
+  #shutMinding(selectors: readonly RowUpdate[], poisoned: Set<bigint>, run: Run): Promise<boolean> {
+    const { desired, actual } = this.#tracker;
+    const rows = selectors.map(({ row }) => row);
+    for (const node of nodesMinding(rows, this.#order, desired, actual)) poisoned.add(node);
+    return this.#shutPoisoned(poisoned, run);
   }
 
   /** Writes and books the outcomes. @returns the updates that were refused */
@@ -291,6 +300,11 @@ export class Reconciler {
     if (run.fullTables.size === 0) return false;
     return this.#tracker.delta().deletes.some((row) => run.fullTables.has(row.table));
   }
+}
+
+/** F4: some table was full, and has room now. */
+function madeRoom(run: Run): boolean {
+  return [...run.fullTables].some((table) => run.freed.has(table));
 }
 
 /** In closed mode the gates are shut from the start, so incomplete nodes matter when the gates open. */

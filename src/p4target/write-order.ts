@@ -30,6 +30,8 @@ export interface WriteOrder {
   readonly names: (row: Row) => readonly bigint[];
   /** `selector` tables: the value that the row gives, with the space it is from, for example `addr:7`. */
   readonly gives: (row: Row) => string;
+  /** `node` tables: the value that the row answers to, in the form of `gives`; "" when no selector gives it. */
+  readonly asks: (row: Row) => string;
   /**
    * For targets without MODIFY: a row of another selector table which answers every lookup that `row` answers with the
    * same value once `row` is absent, and never before. `undefined` when the pipeline has no such place.

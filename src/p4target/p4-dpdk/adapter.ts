@@ -57,7 +57,19 @@ export const P4_DPDK_ORDER: WriteOrder = {
     }),
   // Address classes are one space, whichever of the two tables gives them.
   gives: (row) => `${row.table.startsWith('addr_') ? 'addr' : row.table}:${row.params['class'] ?? 0n}`,
+  asks: (row) => {
+    const space = ASKED[row.table];
+    return space === undefined ? '' : `${space}:${exactValue(row, 'value')}`;
+  },
   cover: addressCover,
+};
+
+/** By node table, the space of the values that are looked up there (`gives`). Protocols come from the packet. */
+const ASKED: Readonly<Record<string, string | undefined>> = {
+  step_src: 'addr',
+  step_dst: 'addr',
+  step_dport: 'dport_class',
+  step_sport: 'sport_class',
 };
 
 /** addr_class_prefix is looked up when addr_class misses: a full-length row there stands in for one of addr_class. */
