@@ -2,11 +2,10 @@ import { decodeMessage } from '../../../../src/driver/felix/message-decoder';
 import { createEnvelopeReader } from '../../../../src/driver/felix/envelope';
 import { createFelixSession } from '../../../../src/driver/felix/felix-session';
 import { FORMS } from '../../../../src/driver/felix/forms';
-import { encodeFrame } from '../../../../src/driver/felix/frame-decoder';
 import { createModelBuilder } from '../../../../src/driver/felix/model-builder';
 import { framesOf, recording, RELEASES } from './recordings';
 import type { Payload } from './streams';
-import { felixStream, messageType, rawFrame } from './streams';
+import { felixStream, messageType, rawFrame, renumbered } from './streams';
 
 const config: Payload = { configUpdate: { config: { FelixHostname: 'n' } } };
 const inSync: Payload = { inSync: {} };
@@ -59,18 +58,6 @@ function candidates(...streams: readonly Uint8Array[]): string[] {
     session.push(s);
   });
   return session.formCandidates().map((f) => f.name);
-}
-
-/** The frames with sequence numbers that fit after `first`. */
-function renumbered(frames: readonly Buffer[], first: number): Buffer[] {
-  const type = messageType('v3.33', 'ToDataplane');
-  return frames.map((frame, i) => {
-    // Appended: the last one of a field counts, and all else stays byte for byte. The scanner of the envelope does the same.
-    const number = type.encode(type.create({ sequenceNumber: first + i })).finish();
-    return Buffer.from(
-      encodeFrame(Buffer.concat([frame.subarray(8), first + i === 0 ? Buffer.from([120, 0]) : number])),
-    );
-  });
 }
 
 const ALL = FORMS.map((form) => form.name);

@@ -47,3 +47,15 @@ export function snapshot(model: FelixModel): FelixModel {
     inSync: model.inSync,
   };
 }
+
+/** The frames with sequence numbers that fit after `first`. */
+export function renumbered(frames: readonly Buffer[], first: number): Buffer[] {
+  const type = messageType('v3.33', 'ToDataplane');
+  return frames.map((frame, i) => {
+    // Appended: the last one of a field counts, and all else stays byte for byte. The scanner of the envelope does the same.
+    const number = type.encode(type.create({ sequenceNumber: first + i })).finish();
+    return Buffer.from(
+      encodeFrame(Buffer.concat([frame.subarray(8), first + i === 0 ? Buffer.from([120, 0]) : number])),
+    );
+  });
+}
