@@ -1,9 +1,12 @@
 /** Whether the driver does its work, as `/healthz` and `/readyz` say it. Pure: the facts come in, the answer goes out. */
+import type { EndpointFailure } from './endpoint-failures';
 import type { TargetState } from './target-session';
+
+export type FailedEndpoint = Pick<EndpointFailure, 'workload' | 'policies' | 'reason'>;
 
 /** What the last apply left undone. */
 export interface ApplyFailures {
-  readonly endpoints: readonly { readonly workload: string; readonly reason: string }[];
+  readonly endpoints: readonly FailedEndpoint[];
   readonly ofTheNode: readonly string[];
   /** Endpoints that are all right. */
   readonly endpointsUp: number;
@@ -24,8 +27,8 @@ export interface Health {
   readonly ok: boolean;
   /** Why not; empty when ok. */
   readonly reasons: readonly string[];
-  /** Closed endpoints, which alone do not keep the node from being ready: workload and reason. */
-  readonly failedEndpoints: readonly { readonly workload: string; readonly reason: string }[];
+  /** Closed endpoints, which alone do not keep the node from being ready; the first 50. */
+  readonly failedEndpoints: readonly FailedEndpoint[];
 }
 
 /** Milliseconds: a write of a node that takes longer, with a target that is there, has got stuck. */

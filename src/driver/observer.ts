@@ -95,7 +95,7 @@ export function createObserver(options: ObserverOptions): Observer {
       waitingSince = undefined;
       lossesWhenApplied = session.losses;
       applied = {
-        endpoints: result.failures,
+        endpoints: result.failures.map(({ workload, policies, reason }) => ({ workload, policies, reason })),
         ofTheNode: result.nodeFailures,
         endpointsUp: result.up.size,
       };
