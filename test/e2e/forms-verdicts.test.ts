@@ -57,15 +57,12 @@ test(`five releases, ${STEPS.length} steps, ${PACKETS_A_STEP} packets a step`, a
   expect(Math.min(counts.allow, counts.deny)).toBeGreaterThan(total / 10);
 }, 300_000);
 
-async function verdicts(
-  { node, engine, advance }: EmbeddedNode,
-  model: FelixModel,
-  packets: readonly PacketLine[],
-) {
+async function verdicts(embedded: EmbeddedNode, model: FelixModel, packets: readonly PacketLine[]) {
+  const { engine, node } = embedded;
   const { applied } = await node.program(model);
   expect([...applied.failed.values()]).toEqual([]);
   return packets.map((line) => {
-    advance(ONE_DAY);
+    embedded.advance(ONE_DAY);
     return {
       packet: `${line.from} ${formatPacket(line.packet)}`,
       ...packetVerdict(sendPacket(engine, node.names, line), node.names),

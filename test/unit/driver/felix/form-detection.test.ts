@@ -195,6 +195,26 @@ test('a snapshot without evidence is taken, and the first evidence after InSync 
   expect(tier).toMatchObject({ ingressPolicies: [{ name: 'x' }], defaultAction: 'Pass' });
 });
 
+test('a node that came before the forms were told apart leaves by the messages of its own form', () => {
+  const remove = { hostMetadataRemove: { hostname: 'n' } };
+  const v6 = { hostMetadataV6Update: { hostname: 'n', ipv6Addr: 'fd00::1' } };
+  const v6Remove = { hostMetadataV6Remove: { hostname: 'n' } };
+  const split = createFelixSession();
+  split.push(felixStream('v3.32', [config, node('192.0.2.1'), v6]));
+  expect(split.model.hosts.get('n')).toEqual({ hostname: 'n', ipv4Addr: '192.0.2.1', ipv6Addr: 'fd00::1' });
+  const whole = { hostMetadataV4v6Update: { hostname: 'n', ipv4Addr: '192.0.2.1/24' } };
+  split.push(felixStream('v3.32', [whole, node('192.0.2.1')], 3));
+  expect(split.model.hosts.get('n')!.ipv4Addr).toBe('192.0.2.1/24');
+  split.push(felixStream('v3.32', [remove, v6Remove, { hostMetadataV4v6Remove: { hostname: 'n' } }], 5));
+  expect(split.model.hosts.size).toBe(0);
+
+  const merged = createFelixSession();
+  merged.push(felixStream('v3.33', [config, node('192.0.2.1'), node('192.0.2.2/24'), node('192.0.2.3')]));
+  expect(merged.model.hosts.get('n')).toEqual({ hostname: 'n', ipv4Addr: '192.0.2.3', ipv6Addr: '' });
+  merged.push(felixStream('v3.33', [remove], 4));
+  expect(merged.model.hosts.size).toBe(0);
+});
+
 describe('a stream of two forms is refused', () => {
   const streams = new Map(RELEASES.map(([release]) => [release, framesOf(recording(`release-${release}`))]));
   const mixes = RELEASES.flatMap(([one]) =>
