@@ -2,6 +2,7 @@ import type { IcmpMatch, PortRange, Rule } from '../../model/model';
 import type { Prefix, PrefixCache } from './address';
 import { looksLikeV6 } from './address';
 import type { Intervals, IntervalSet } from './intervals';
+import { PORT_MAX } from './intervals';
 import type { IpSets, SetUse } from './ip-sets';
 import type { Labels } from './labels';
 import { FAMILY_4, FAMILY_6 } from './labels';
@@ -119,12 +120,17 @@ export function setsOf(rule: Rule): readonly { readonly id: string; readonly use
 export function readMatch(rule: Rule, action: Action, context: RuleContext): RuleMatch | undefined {
   const { labels, intervals, onProblem } = context;
   const denies = action === 'deny';
-  const families = familiesOf(rule);
+  const knownVersion = [0, 4, 6].includes(rule.ipVersion);
+  const families = familiesOf(knownVersion ? rule : { ...rule, ipVersion: 0 });
   let never = families.length === 0;
   /** The condition can not be decided: met for a deny rule, fatal for any other. */
   const undecided = (): void => {
     if (!denies) never = true;
   };
+  if (!knownVersion) {
+    onProblem(`"${rule.ipVersion}" is no IP version`);
+    undecided();
+  }
 
   const nets = (texts: readonly string[]): { readonly labels: readonly number[]; readonly all: boolean } => {
     const found: number[] = [];
@@ -184,6 +190,13 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
   ): PortAlternatives | null => {
     if (ranges.length === 0 && sets.length === 0) return null;
     let certain = true;
+    const good = ranges.filter(isPortRange);
+    for (const range of ranges) {
+      if (isPortRange(range)) continue;
+      onProblem(`"${range.first}-${range.last}" is no range of ports`);
+      undecided();
+      certain = false;
+    }
     const groups: number[] = [];
     for (const id of sets) {
       const state = context.ipSets.state(id, 'ports');
@@ -195,7 +208,7 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
     }
     // For a deny rule: any port may be one of the set's, none is surely.
     if (positive && !certain) return { intervals: intervals.full, sets: [] };
-    return { intervals: intervals.of(ranges), sets: distinct(groups) };
+    return { intervals: intervals.of(good), sets: distinct(groups) };
   };
 
   const everySet: number[] = [];
@@ -246,26 +259,42 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
       alternatives(rule.notDstPorts, rule.notDstNamedPortIpSetIds, false),
       everySet,
     ),
-    icmp: readIcmp(rule, intervals),
+    icmp: readIcmp(rule, context, undecided),
   };
   // No protocol has both ports and an ICMP type.
   if (match.icmp !== null && (match.srcPorts !== null || match.dstPorts !== null)) never = true;
   return never ? undefined : match;
 }
 
-/** Both ICMP fields as one interval set; null when the rule has neither. */
-function readIcmp(rule: Rule, intervals: Intervals): IntervalSet | null {
+/** Both ICMP fields as one interval set; null when the rule has neither. What is no type or code is called `undecided`, and left out. */
+function readIcmp(
+  rule: Rule,
+  { intervals, onProblem }: Pick<RuleContext, 'intervals' | 'onProblem'>,
+  undecided: () => void,
+): IntervalSet | null {
   if (rule.icmp === undefined && rule.notIcmp === undefined) return null;
-  const of = (m: IcmpMatch): IntervalSet => {
+  const of = (m: IcmpMatch | undefined): IntervalSet | undefined => {
+    if (m === undefined) return undefined;
     const code = m.code ?? 0;
-    if (m.type < 0 || m.type > 255 || code < 0 || code > 255) return intervals.empty;
+    if (!isWithin(m.type, 255) || !isWithin(code, 255)) {
+      onProblem(`"${m.type}/${m.code ?? 'any'}" is no ICMP type and code`);
+      undecided();
+      return undefined;
+    }
     const first = m.type * 256 + code;
     return intervals.of([{ first, last: m.code === undefined ? first + 255 : first }]);
   };
-  const positive = rule.icmp === undefined ? intervals.full : of(rule.icmp);
-  return rule.notIcmp === undefined
-    ? positive
-    : intervals.intersect(positive, intervals.complement(of(rule.notIcmp)));
+  const positive = of(rule.icmp) ?? intervals.full;
+  const negative = of(rule.notIcmp);
+  return negative === undefined ? positive : intervals.intersect(positive, intervals.complement(negative));
+}
+
+function isPortRange({ first, last }: PortRange): boolean {
+  return isWithin(first, last) && isWithin(last, PORT_MAX);
+}
+
+function isWithin(value: number, max: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= max;
 }
 
 /**
