@@ -82,11 +82,6 @@ export function becomePrimary(stream: Stream, options: ArbitrationOptions): Prom
       end(notPrimary(`${target}: stopped waiting to be primary`));
     };
     signal?.addEventListener('abort', abort);
-    if (signal?.aborted === true) {
-      abort();
-      return;
-    }
-
     stream.on('data', (message: StreamMessageResponse) => {
       if (message.update?.$case !== 'arbitration') return;
       const { status: answer, electionId: winner } = message.update.value;
@@ -145,7 +140,9 @@ export function becomePrimary(stream: Stream, options: ArbitrationOptions): Prom
         ),
       );
     });
-    stream.write({ update: { $case: 'arbitration', value: claim(options.deviceId, electionId) } });
+    // After the listeners: cancelling a stream makes it emit an error.
+    if (signal?.aborted === true) abort();
+    else stream.write({ update: { $case: 'arbitration', value: claim(options.deviceId, electionId) } });
   });
 }
 
