@@ -38,6 +38,7 @@ export function main(argv: readonly string[]): void {
     .description('the embedded P4Runtime switch on its own')
     .option('--listen <address>', 'HOST:PORT or unix:PATH', '127.0.0.1:9559')
     .option('--device-id <n>', 'P4Runtime device id', '1')
+    .option('--strict', 'behave as infrap4d does, not as the P4Runtime specification says')
     .option('--tls-cert <file>', 'PEM: certificate to show to controllers; without it, no TLS')
     .option('--tls-key <file>', 'PEM: its key')
     .option('--tls-client-ca <file>', 'PEM: controllers must show a certificate of one of these authorities')
@@ -50,6 +51,7 @@ export function main(argv: readonly string[]): void {
     .option('--packets <file>', 'JSON lines, one packet each, sent in order ("-" is standard input)')
     .option('--at <where>', 'stop the stream at insync, end, or after a frame (from 0)', 'end')
     .option('--json', 'one JSON line for each packet')
+    .option('--strict', 'the switch behaves as infrap4d does: no MODIFY, among others')
     .action((stream: string, options: ReplayOptions) => run(() => replay(stream, options, print)));
 
   addPacketOptions(

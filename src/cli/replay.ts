@@ -14,6 +14,8 @@ export interface ReplayOptions {
   readonly packets?: string;
   readonly at: string;
   readonly json?: boolean;
+  /** The switch behaves as infrap4d does, and the driver as it does there. */
+  readonly strict?: boolean;
 }
 
 /**
@@ -27,7 +29,7 @@ export async function replay(
 ): Promise<void> {
   const at = parseStopAt(options.at);
   const packets = options.packets === undefined ? [] : parsePacketFile(readPackets(options.packets));
-  const embedded = await startEmbeddedTarget();
+  const embedded = await startEmbeddedTarget(options.strict === true ? 'infrap4d' : 'specification');
   try {
     const replayed = await replayStream(stream, at, embedded.target);
     if (options.json !== true) printSummary(replayed, stream, print);

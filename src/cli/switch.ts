@@ -11,12 +11,19 @@ export interface SwitchOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tlsClientCa?: string;
+  /** Behave as infrap4d does. */
+  readonly strict?: boolean;
 }
 
 /** `calico-p4 switch`: runs until SIGTERM or SIGINT. Its tables live as long as it does. */
 export async function runSwitch(options: SwitchOptions, print: (line: string) => void): Promise<void> {
-  const server = await startInterpreter(options.listen, parseDeviceId(options.deviceId), readTls(options));
-  print(`embedded switch: P4Runtime at ${server.address}, device id ${options.deviceId}, interpreter`);
+  const tls = readTls(options);
+  const server = await startInterpreter(options.listen, parseDeviceId(options.deviceId), {
+    ...(tls === undefined ? {} : { tls }),
+    behaviour: options.strict === true ? 'infrap4d' : 'specification',
+  });
+  const like = options.strict === true ? ', behaves as infrap4d (target.kind p4-dpdk)' : '';
+  print(`embedded switch: P4Runtime at ${server.address}, device id ${options.deviceId}, interpreter${like}`);
   await untilSignal();
   await server.stop();
 }

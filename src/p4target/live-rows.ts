@@ -6,6 +6,7 @@ import type { Catalogue } from './catalogue';
 import { tableUpdate, type P4Client } from './client';
 import { decodeEntry } from './decode';
 import { emptyEntry, encodeEntry, encodeKey } from './encode';
+import { isCode, isServiceError, updateOutcomes } from './grpc-errors';
 import type { RowUpdate } from './plan';
 import type { RowTarget, UpdateOutcome } from './row-target';
 import type { TargetTraits } from './target-traits';
@@ -45,10 +46,19 @@ export class LiveRows implements RowTarget {
   }
 
   async readRow(row: Row): Promise<Row | undefined> {
-    const entries = await this.client.readEntries(encodeKey(this.catalogue, row), row.table);
-    // A pattern without any field and with a priority may be taken for "all of that priority".
     const key = rowKey(row);
-    return entries.map((entry) => decodeEntry(this.catalogue, entry)).find((found) => rowKey(found) === key);
+    const pattern = encodeKey(this.catalogue, row);
+    // A pattern without any field is one for many entries, and some servers filter those by table only.
+    if (pattern.match.length === 0) {
+      return (await this.readTable(row.table)).find((found) => rowKey(found) === key);
+    }
+    try {
+      const entries = await this.client.readEntries(pattern, row.table);
+      return entries.map((entry) => decodeEntry(this.catalogue, entry)).find((found) => rowKey(found) === key);
+    } catch (error) {
+      if (saysAbsent(error)) return undefined;
+      throw error;
+    }
   }
 
   tableSize(table: string): number {
@@ -59,6 +69,13 @@ export class LiveRows implements RowTarget {
   readCounter(name: string): Promise<Map<number, bigint>> {
     return this.client.readCounter(this.catalogue.counter(name).id, name);
   }
+}
+
+/** Some servers have no answer for an entry that is not there, but an error. */
+function saysAbsent(error: unknown): boolean {
+  const cause = error instanceof CalicoP4Error ? error.cause : undefined;
+  const outcome = isServiceError(cause) ? updateOutcomes(cause, 1)?.[0] : undefined;
+  return outcome !== undefined && !outcome.ok && isCode(outcome.code, status.NOT_FOUND);
 }
 
 /** One table's rows and how full it is. */

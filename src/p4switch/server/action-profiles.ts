@@ -80,9 +80,16 @@ export function writeMember(pipeline: Pipeline, type: Update_Type, member: Actio
     };
   }
   if (!member.action) throw invalid(`${what} needs an action`);
-  const action = decodeActionOf(`action profile ${profile.name}`, profile.actions, member.action, 'entry');
+  const action = decodeActionOf(
+    `action profile ${profile.name}`,
+    profile.actions,
+    member.action,
+    'entry',
+    pipeline.behaviour,
+  );
   const entry: SpecEntry = { keys, priority: 0, action };
   if (type === Update_Type.MODIFY) {
+    if (!pipeline.behaviour.modifies) return () => undefined;
     if (!before) throw missing;
     engine.apply({ kind: 'modify', table, entry });
     return () => {
@@ -218,7 +225,7 @@ export function readMembers(pipeline: Pipeline, filter: ActionProfileMember): En
     [...pipeline.engine.entries(profile.memberTable)].flatMap((entry): Entity[] => {
       const memberId = Number(entry.keys[0]!.value);
       if (filter.memberId !== 0 && filter.memberId !== memberId) return [];
-      const action = encodeActionOf(profile.actionsBySpecName, entry.action);
+      const action = encodeActionOf(profile.actionsBySpecName, entry.action, pipeline.behaviour);
       return [
         {
           entity: { $case: 'actionProfileMember', value: { actionProfileId: profile.id, memberId, action } },

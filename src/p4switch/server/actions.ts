@@ -1,6 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import type { Action } from 'p4runtime-js-bindings';
 import type { SpecAction } from '../engine';
+import type { Behaviour } from './behaviour';
 import type { ActionLayout } from './layout';
 import { invalid, Refusal } from './refusal';
 import { decodeValue, encodeValue } from './values';
@@ -14,6 +15,7 @@ export function decodeActionOf(
   actions: ReadonlyMap<number, ActionLayout>,
   action: Action,
   use: 'entry' | 'default',
+  behaviour: Behaviour,
 ): SpecAction {
   const layout = actions.get(action.actionId);
   if (!layout) throw invalid(`${owner} has no action with id ${action.actionId}`);
@@ -21,10 +23,10 @@ export function decodeActionOf(
     const rule = use === 'entry' ? 'only the default action' : 'only the action of entries';
     throw new Refusal(status.PERMISSION_DENIED, `action ${layout.name} can be ${rule} of ${owner}`);
   }
-  return { name: layout.specName, params: decodeParams(layout, action) };
+  return { name: layout.specName, params: decodeParams(layout, action, behaviour) };
 }
 
-function decodeParams(layout: ActionLayout, action: Action): bigint[] {
+function decodeParams(layout: ActionLayout, action: Action, behaviour: Behaviour): bigint[] {
   const params = new Array<bigint | undefined>(layout.params.length).fill(undefined);
   for (const given of action.params) {
     const at = layout.params.findIndex((p) => p.id === given.paramId);
@@ -40,20 +42,22 @@ function decodeParams(layout: ActionLayout, action: Action): bigint[] {
     );
   }
   const missing = layout.params.find((_, at) => params[layout.positions[at]!] === undefined);
-  if (missing) throw invalid(`parameter ${missing.name} of action ${layout.name} is missing`);
-  return params as bigint[];
+  if (missing && !behaviour.fillsIn)
+    throw invalid(`parameter ${missing.name} of action ${layout.name} is missing`);
+  return params.map((value) => value ?? 0n);
 }
 
 /** undefined when the action is not one that p4info gives the table; the spec's own can be. */
 export function encodeActionOf(
   actions: ReadonlyMap<string, ActionLayout>,
   action: SpecAction,
+  behaviour: Behaviour,
 ): Action | undefined {
   const layout = actions.get(action.name);
   if (!layout) return undefined;
   const params = layout.params.map((p, at) => ({
     paramId: p.id,
-    value: encodeValue(action.params[layout.positions[at]!]!),
+    value: encodeValue(action.params[layout.positions[at]!]!, p.bits, behaviour.padsReplies),
   }));
   return { actionId: layout.id, params };
 }

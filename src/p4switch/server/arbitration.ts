@@ -1,5 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import type { MasterArbitrationUpdate, Uint128 } from 'p4runtime-js-bindings';
+import type { Behaviour } from './behaviour';
 import { invalid, Refusal } from './refusal';
 
 /** One controller's stream: what the arbitration tells it. */
@@ -28,7 +29,10 @@ export class Arbitration {
   private readonly sessions = new Map<Controller, Session>();
   private readonly roles = new Map<string, Role>();
 
-  constructor(private readonly deviceId: bigint) {
+  constructor(
+    private readonly deviceId: bigint,
+    private readonly behaviour: Behaviour,
+  ) {
     this.roles.set('', { highest: undefined, controllers: new Set() });
   }
 
@@ -38,6 +42,7 @@ export class Arbitration {
     const session = this.sessions.get(controller);
     if (session) this.checkUnchanged(session, message, name);
     else if (message.deviceId !== this.deviceId) throw this.unknownDevice(message.deviceId);
+    else this.checkRoom();
     if (message.role?.config)
       throw invalid('role configurations are not supported; a role has the full pipeline');
     const electionId = message.electionId && toBigInt(message.electionId);
@@ -101,7 +106,17 @@ export class Arbitration {
     return session !== undefined && this.primary(this.roles.get(session.role)!) === controller;
   }
 
+  private checkRoom(): void {
+    const { maxControllers } = this.behaviour;
+    if (this.sessions.size < maxControllers) return;
+    throw new Refusal(
+      status.RESOURCE_EXHAUSTED,
+      `this switch takes ${maxControllers} controllers, all of them are there`,
+    );
+  }
+
   private unknownDevice(deviceId: bigint): Refusal {
+    if (deviceId === 0n && this.behaviour.zeroIsInvalidDevice) return invalid('device id 0 is not one');
     return new Refusal(status.NOT_FOUND, `there is no device ${deviceId} here; this one is ${this.deviceId}`);
   }
 

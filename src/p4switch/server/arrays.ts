@@ -127,7 +127,8 @@ function* readRegister(
 ): Iterable<Entity> {
   const { first, end } = cells(`register ${register.name}`, register.size, index);
   for (let i = first; i < end; i++) {
-    const value = encodeValue(pipeline.engine.readRegister(register.array, i) & ones(register.bits));
+    const content = pipeline.engine.readRegister(register.array, i) & ones(register.bits);
+    const value = encodeValue(content, register.bits, pipeline.behaviour.padsReplies);
     yield {
       entity: {
         $case: 'registerEntry',

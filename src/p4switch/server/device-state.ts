@@ -1,5 +1,6 @@
 import type { ForwardingPipelineConfig } from 'p4runtime-js-bindings';
 import type { Engine, SpecKey } from '../engine';
+import type { Behaviour } from './behaviour';
 import type { PipelineLayout } from './layout';
 
 /** What a controller stored with an entry; the data plane never sees it. */
@@ -21,6 +22,7 @@ export interface Pipeline {
   readonly config: ForwardingPipelineConfig;
   readonly layout: PipelineLayout;
   readonly engine: Engine;
+  readonly behaviour: Behaviour;
   /** Only of entries that have one; by noteKey. */
   readonly notes: Map<string, EntryNote>;
   /** By action profile and group id. */

@@ -9,6 +9,7 @@ import {
 import type { Engine } from '../engine';
 import type { Spec } from '../spec/ast';
 import { parseSpec } from '../spec/parser';
+import type { Behaviour } from './behaviour';
 import type { Pipeline } from './device-state';
 import { invalid, Refusal, unimplemented } from './refusal';
 import { verifyPipeline } from './verify';
@@ -21,7 +22,10 @@ export class Device {
   private saved: Pipeline | undefined;
   private running: Pipeline | undefined;
 
-  constructor(private readonly createEngine: (spec: Spec) => Engine) {}
+  constructor(
+    private readonly createEngine: (spec: Spec) => Engine,
+    private readonly behaviour: Behaviour,
+  ) {}
 
   /** What packets go through. */
   engine(): Engine | undefined {
@@ -56,6 +60,7 @@ export class Device {
         this.saved = undefined;
         return;
       case Action.RECONCILE_AND_COMMIT:
+        if (!this.behaviour.reconciles) throw unimplemented('RECONCILE_AND_COMMIT is not supported');
         this.reconcile(config);
         return;
       case Action.UNSPECIFIED:
@@ -86,8 +91,9 @@ export class Device {
       const spec = parseSpec(new TextDecoder('utf-8', { fatal: true }).decode(config.p4DeviceConfig));
       return {
         config,
-        layout: verifyPipeline(config.p4info, spec),
+        layout: verifyPipeline(config.p4info, spec, this.behaviour),
         engine: this.createEngine(spec),
+        behaviour: this.behaviour,
         notes: new Map(),
         groups: new Map(),
       };

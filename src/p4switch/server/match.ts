@@ -1,14 +1,20 @@
 import type { FieldMatch } from 'p4runtime-js-bindings';
 import type { SpecKey } from '../engine';
+import type { Behaviour } from './behaviour';
 import type { FieldLayout, TableLayout } from './layout';
-import { invalid } from './refusal';
+import { invalid, unimplemented } from './refusal';
 import { decodeValue, encodeValue, ones } from './values';
 
 /**
  * The key of a table entry in the spec's terms, from P4Runtime's match fields and priority; `don't care` fields are
  * those left out. Refuses everything that the specification's section "Match Format" forbids.
  */
-export function decodeMatch(table: TableLayout, match: readonly FieldMatch[], priority: number): SpecKey[] {
+export function decodeMatch(
+  table: TableLayout,
+  match: readonly FieldMatch[],
+  priority: number,
+  behaviour: Behaviour,
+): SpecKey[] {
   checkPriority(table, priority);
   const keys = new Array<SpecKey | undefined>(table.fields.length).fill(undefined);
   for (const m of match) {
@@ -16,11 +22,14 @@ export function decodeMatch(table: TableLayout, match: readonly FieldMatch[], pr
     if (at === undefined) throw invalid(`table ${table.name} has no match field with id ${m.fieldId}`);
     const field = table.fields[at]!;
     if (keys[at]) throw invalid(`${where(table, field)} is given twice`);
+    if (field.kind === 'optional' && !behaviour.optionalMatch)
+      throw unimplemented(`${where(table, field)}: OPTIONAL is not supported`);
     keys[at] = decodeField(table, field, m);
   }
   return keys.map((key, at) => {
     if (key) return key;
     const field = table.fields[at]!;
+    if (field.kind === 'exact' && behaviour.fillsIn) return { value: 0n, mask: ones(field.specBits) };
     if (field.kind === 'exact')
       throw invalid(`${where(table, field)} is missing; exact fields can not be left out`);
     return { value: 0n, mask: 0n };
@@ -73,19 +82,23 @@ function decodeField(table: TableLayout, field: FieldLayout, match: FieldMatch):
   }
 }
 
-/** The inverse of decodeMatch; byte strings are canonical. */
-export function encodeMatch(table: TableLayout, keys: readonly SpecKey[]): FieldMatch[] {
+/** The inverse of decodeMatch. */
+export function encodeMatch(
+  table: TableLayout,
+  keys: readonly SpecKey[],
+  behaviour: Behaviour,
+): FieldMatch[] {
   const match: FieldMatch[] = [];
   table.fields.forEach((field, at) => {
     const key = keys[at]!;
     if (field.kind !== 'exact' && key.mask === 0n) return;
-    match.push({ fieldId: field.id, fieldMatchType: encodeField(field, key) });
+    match.push({ fieldId: field.id, fieldMatchType: encodeField(field, key, behaviour.padsReplies) });
   });
   return match;
 }
 
-function encodeField(field: FieldLayout, key: SpecKey): FieldMatch['fieldMatchType'] {
-  const value = encodeValue(key.value);
+function encodeField(field: FieldLayout, key: SpecKey, padded: boolean): FieldMatch['fieldMatchType'] {
+  const value = encodeValue(key.value, field.bits, padded);
   switch (field.kind) {
     case 'exact':
       return { $case: 'exact', value: { value } };
@@ -94,7 +107,7 @@ function encodeField(field: FieldLayout, key: SpecKey): FieldMatch['fieldMatchTy
     case 'lpm':
       return { $case: 'lpm', value: { value, prefixLen: prefixLength(key.mask, field) } };
     case 'ternary':
-      return { $case: 'ternary', value: { value, mask: encodeValue(key.mask) } };
+      return { $case: 'ternary', value: { value, mask: encodeValue(key.mask, field.bits, padded) } };
   }
 }
 

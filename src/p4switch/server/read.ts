@@ -3,6 +3,7 @@ import { readGroups, readMembers } from './action-profiles';
 import { readCounters, readRegisters } from './arrays';
 import type { Pipeline } from './device-state';
 import { invalid, refusalOf, unimplemented } from './refusal';
+import { readStub } from './stubs';
 import { readTableEntries } from './table-reads';
 import type { Outcomes } from './write';
 
@@ -39,11 +40,18 @@ function selectOne(pipeline: Pipeline, { entity }: Entity): Iterable<Entity> {
       return readCounters(pipeline, entity.value);
     case 'registerEntry':
       return readRegisters(pipeline, entity.value);
+    case 'directCounterEntry':
+      if (pipeline.behaviour.stubsDirect) return readStub(pipeline, entity.value);
+      return withoutIt(entity);
     default:
-      // A wildcard over kinds of which there is nothing selects nothing; controllers read the whole state that way.
-      if (isWildcard(entity)) return [];
-      throw unimplemented(`this switch does not have ${entity.$case}`);
+      return withoutIt(entity);
   }
+}
+
+/** A wildcard over kinds of which there is nothing selects nothing; controllers read the whole state that way. */
+function withoutIt(entity: Other): Iterable<Entity> {
+  if (isWildcard(entity)) return [];
+  throw unimplemented(`this switch does not have ${entity.$case}`);
 }
 
 type Other = Exclude<

@@ -7,6 +7,7 @@ import { logger } from '../../log';
 import type { Engine } from '../engine';
 import type { Spec } from '../spec/ast';
 import { Arbitration } from './arbitration';
+import { behaviour, type BehaviourName } from './behaviour';
 import { Device } from './device';
 import { p4runtimeService } from './service';
 
@@ -19,6 +20,8 @@ export interface SwitchServerOptions {
   readonly createEngine: (spec: Spec) => Engine;
   /** TLS, in PEM form; without it connections are not encrypted. */
   readonly tls?: SwitchTls;
+  /** What it does; the specification's unless told. */
+  readonly behaviour?: BehaviourName;
   /** Controllers connected at a time; 20 unless told. */
   readonly maxStreams?: number;
 }
@@ -47,8 +50,9 @@ const DEFAULT_MAX_STREAMS = 20;
 export async function startSwitchServer(options: SwitchServerOptions): Promise<SwitchServer> {
   if (options.deviceId <= 0n)
     throw new CalicoP4Error('CONFIG_INVALID', 'the device id of a switch must be above 0');
-  const device = new Device(options.createEngine);
-  const arbitration = new Arbitration(options.deviceId);
+  const does = behaviour(options.behaviour ?? 'specification');
+  const device = new Device(options.createEngine, does);
+  const arbitration = new Arbitration(options.deviceId, does);
   const server = new Server({
     'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
     'grpc.max_send_message_length': -1,

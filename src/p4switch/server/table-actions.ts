@@ -20,7 +20,7 @@ export function decodeTableAction(
       `table ${table.name} has no action profile: its entries take an action, not ${action.type.$case}`,
     );
   }
-  return decodeActionOf(`table ${table.name}`, table.actions, action.type.value, use);
+  return decodeActionOf(`table ${table.name}`, table.actions, action.type.value, use, pipeline.behaviour);
 }
 
 /** The inverse of decodeTableAction; undefined when p4info has no words for the action. */
@@ -31,6 +31,6 @@ export function encodeTableAction(
 ): TableAction | undefined {
   const reference = table.indirect && encodeReference(pipeline, table.indirect, action);
   if (reference) return reference;
-  const own = encodeActionOf(table.actionsBySpecName, action);
+  const own = encodeActionOf(table.actionsBySpecName, action, pipeline.behaviour);
   return own && { type: { $case: 'action', value: own } };
 }

@@ -4,7 +4,7 @@ import type { SpecAction, SpecKey } from '../engine';
 import { noteKey, type Pipeline } from './device-state';
 import type { TableLayout } from './layout';
 import { decodeMatch, encodeMatch } from './match';
-import { invalid, Refusal } from './refusal';
+import { invalid, Refusal, unimplemented } from './refusal';
 import { encodeTableAction } from './table-actions';
 import { findTable } from './table-writes';
 import { ones } from './values';
@@ -14,13 +14,14 @@ import { ones } from './values';
  * themselves are made as they are taken.
  */
 export function readTableEntries(pipeline: Pipeline, filter: TableEntry): Iterable<Entity> {
-  if (filter.meterConfig || filter.counterData || filter.meterCounterData) {
+  const { behaviour, layout } = pipeline;
+  if (!behaviour.stubsDirect && (filter.meterConfig || filter.counterData || filter.meterCounterData)) {
     throw invalid('this switch has no direct counters and no direct meters');
   }
   if (filter.timeSinceLastHit) throw invalid('this switch does not know when an entry was last hit');
   if (filter.tableId === 0) {
     if (hasFilter(filter)) throw invalid('a read of all tables takes no other filter');
-    return flatten([...pipeline.layout.tables.values()].map((t) => select(pipeline, t, filter)));
+    return flatten([...layout.tables.values()].map((t) => select(pipeline, t, filter)));
   }
   return select(pipeline, findTable(pipeline, filter.tableId), filter);
 }
@@ -50,10 +51,18 @@ interface Found {
 }
 
 function select(pipeline: Pipeline, table: TableLayout, filter: TableEntry): Iterable<Entity> {
+  const { filtersReads, readsAbsent, readsLearned } = pipeline.behaviour;
+  if (table.learned && !readsLearned && !filter.isDefaultAction)
+    throw unimplemented(`entries of table ${table.name} are made by packets; they can not be read`);
+  const many = filter.match.length === 0 && !filter.isDefaultAction;
+  if (many && !filtersReads && hasFilter(filter))
+    throw invalid(`a read of table ${table.name} takes no filter but a whole key`);
   const wanted = actionFilter(table, filter);
   const found = candidates(pipeline, table, filter).filter(
     (f) => wanted === undefined || f.action.name === wanted,
   );
+  if (found.length === 0 && !many && !readsAbsent)
+    throw new Refusal(status.NOT_FOUND, `table ${table.name} has no such entry`);
   return toEntities(pipeline, table, found, filter);
 }
 
@@ -68,7 +77,8 @@ function candidates(pipeline: Pipeline, table: TableLayout, filter: TableEntry):
   if (filter.priority !== 0 && !table.hasPriority) throw invalid(`table ${table.name} has no priorities`);
   // A key is complete with its priority; 0 is a wildcard here, so the key is checked with any valid one.
   const priority = filter.priority !== 0 || !table.hasPriority ? filter.priority : 1;
-  const key = filter.match.length > 0 ? decodeMatch(table, filter.match, priority) : undefined;
+  const key =
+    filter.match.length > 0 ? decodeMatch(table, filter.match, priority, pipeline.behaviour) : undefined;
   if (key && !table.learned && (filter.priority !== 0 || !table.hasPriority)) {
     const entry = engine.find(table.specName, key, priority);
     return entry ? [{ ...entry, learned: false }] : [];
@@ -94,6 +104,14 @@ function learnedEntries(pipeline: Pipeline, table: TableLayout): Found[] {
 
 function sameKey(a: readonly SpecKey[], b: readonly SpecKey[]): boolean {
   return a.every((k, i) => k.value === b[i]!.value && k.mask === b[i]!.mask);
+}
+
+/** @throws Refusal NOT_FOUND when there is no entry with this key */
+export function findEntry(pipeline: Pipeline, { tableId, match, priority }: TableEntry): void {
+  const table = findTable(pipeline, tableId);
+  const keys = decodeMatch(table, match, priority, pipeline.behaviour);
+  if (pipeline.engine.find(table.specName, keys, priority)) return;
+  throw new Refusal(status.NOT_FOUND, `table ${table.name} has no such entry`);
 }
 
 /** The spec's name of the action that a read filters by. */
@@ -133,13 +151,13 @@ function* toEntities(
         $case: 'tableEntry',
         value: {
           tableId: table.id,
-          match: f.keys ? encodeMatch(table, f.keys) : [],
+          match: f.keys ? encodeMatch(table, f.keys, pipeline.behaviour) : [],
           action,
           priority: f.priority,
           // eslint-disable-next-line @typescript-eslint/no-deprecated -- still to be echoed
           controllerMetadata: note ? note.controllerMetadata : 0n,
           meterConfig: undefined,
-          counterData: undefined,
+          counterData: filter.counterData && NOTHING_COUNTED,
           meterCounterData: undefined,
           isDefaultAction: f.keys === undefined,
           idleTimeoutNs: 0n,
@@ -153,3 +171,5 @@ function* toEntities(
 }
 
 const EMPTY = Buffer.alloc(0);
+/** Only where direct counters are stubs. */
+const NOTHING_COUNTED = { packetCount: 0n, byteCount: 0n };

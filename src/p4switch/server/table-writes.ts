@@ -10,9 +10,10 @@ import type { Undo } from './undo';
 
 /** Applies one update of a table entry. Refuses as the specification's section "TableEntry" says; then nothing changed. */
 export function writeTableEntry(pipeline: Pipeline, type: Update_Type, entry: TableEntry): Undo {
+  const { behaviour } = pipeline;
   const table = findTable(pipeline, entry.tableId);
   if (entry.isConst) throw invalid('is_const can not be set by a controller');
-  if (type !== Update_Type.DELETE) checkUnsupported(table, entry);
+  if (type !== Update_Type.DELETE && !behaviour.stubsDirect) checkUnsupported(table, entry);
   if (entry.isDefaultAction) return writeDefault(pipeline, table, type, entry);
   if (table.learned) {
     throw new Refusal(status.PERMISSION_DENIED, `entries of table ${table.name} are made by packets only`);
@@ -21,7 +22,7 @@ export function writeTableEntry(pipeline: Pipeline, type: Update_Type, entry: Ta
     throw new Refusal(status.PERMISSION_DENIED, `the entries of table ${table.name} are constant`);
   if (table.fields.length === 0)
     throw invalid(`table ${table.name} has no match fields: it takes a default entry only`);
-  const keys = decodeMatch(table, entry.match, entry.priority);
+  const keys = decodeMatch(table, entry.match, entry.priority, behaviour);
   const found = pipeline.engine.find(table.specName, keys, entry.priority);
   if (type === Update_Type.INSERT) {
     if (!entry.action) throw invalid(`a new entry of table ${table.name} needs an action`);
@@ -33,16 +34,20 @@ export function writeTableEntry(pipeline: Pipeline, type: Update_Type, entry: Ta
         `table ${table.name} is full: it takes ${table.size} entries`,
       );
     }
-    return insert(pipeline, table, { keys, priority: entry.priority, action }, noteOf(entry));
+    return insert(pipeline, table, { keys, priority: entry.priority, action }, noteOf(pipeline, entry));
   }
   if (type === Update_Type.MODIFY) {
     const action = entry.action && decodeTableAction(pipeline, table, entry.action, 'entry');
+    if (!behaviour.modifies) return nothing;
     if (!found) throw notFound(table);
-    return modify(pipeline, table, found, action ? { ...found, action } : found, noteOf(entry));
+    return modify(pipeline, table, found, action ? { ...found, action } : found, noteOf(pipeline, entry));
   }
   if (!found) throw notFound(table);
   return remove(pipeline, table, keys, found);
 }
+
+/** Takes back what did nothing. */
+const nothing: Undo = () => undefined;
 
 /** Refuses with INVALID_ARGUMENT: NOT_FOUND would tell a client that deletes that all is well. */
 export function findTable(pipeline: Pipeline, id: number): TableLayout {
@@ -62,7 +67,8 @@ function checkUnsupported(table: TableLayout, entry: TableEntry): void {
     throw invalid(`table ${table.name} has no idle timeout`);
 }
 
-function noteOf(entry: TableEntry): EntryNote | undefined {
+function noteOf({ behaviour }: Pipeline, entry: TableEntry): EntryNote | undefined {
+  if (!behaviour.keepsMetadata) return undefined;
   // eslint-disable-next-line @typescript-eslint/no-deprecated -- still to be echoed by Read
   const { metadata, controllerMetadata } = entry;
   return metadata.length === 0 && controllerMetadata === 0n ? undefined : { metadata, controllerMetadata };
@@ -136,10 +142,11 @@ function writeDefault(pipeline: Pipeline, table: TableLayout, type: Update_Type,
   if (table.constDefault) {
     throw new Refusal(status.PERMISSION_DENIED, `the default action of table ${table.name} is constant`);
   }
+  if (!action && !pipeline.behaviour.resetsDefaults) return nothing;
   const before = engine.defaultAction(table.specName);
   if (action) engine.apply({ kind: 'default', table: table.specName, action });
   else engine.resetDefaultAction(table.specName);
-  const undoNote = note(pipeline, () => noteKey(table.id), action ? noteOf(entry) : undefined);
+  const undoNote = note(pipeline, () => noteKey(table.id), action ? noteOf(pipeline, entry) : undefined);
   return () => {
     undoNote?.();
     engine.apply({ kind: 'default', table: table.specName, action: before });

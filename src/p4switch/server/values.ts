@@ -29,8 +29,12 @@ function toBigInt(bytes: Uint8Array, start: number): bigint {
   return BigInt(`0x${view.toString('hex', start)}`);
 }
 
-/** The canonical byte string of an unsigned value: no leading zero byte, zero itself is one byte. */
-export function encodeValue(value: bigint): Buffer {
+/**
+ * The byte string of an unsigned value: canonical (no leading zero byte, zero itself is one byte), or as long as a value
+ * of `bits` can be.
+ */
+export function encodeValue(value: bigint, bits: number, padded: boolean): Buffer {
   const hex = value.toString(16);
-  return Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex');
+  const digits = padded ? Math.ceil(bits / 8) * 2 : hex.length + (hex.length % 2);
+  return Buffer.from(hex.padStart(digits, '0'), 'hex');
 }

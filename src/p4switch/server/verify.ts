@@ -1,5 +1,6 @@
 import { p4info as info, type P4Info } from 'p4runtime-js-bindings';
 import type { KeyField, Spec, TableAction } from '../spec/ast';
+import type { Behaviour } from './behaviour';
 import type { FieldLayout, PipelineLayout, TableLayout } from './layout';
 import { findSpecName, nameOf } from './names';
 import { invalid } from './refusal';
@@ -18,11 +19,11 @@ const KINDS: Readonly<Record<FieldLayout['kind'], KeyField['match']>> = {
  * Checks that a p4info describes a spec, and gives the mapping between them. Every table, action, counter and register
  * of the p4info must be in the spec with the same shape; refuses with INVALID_ARGUMENT. The spec may hold more.
  */
-export function verifyPipeline(p4info: P4Info, spec: Spec): PipelineLayout {
+export function verifyPipeline(p4info: P4Info, spec: Spec, behaviour: Behaviour): PipelineLayout {
   if (p4info.tables.length === 0) throw invalid('the p4info has no tables');
   const unsupported: readonly (readonly [string, number])[] = [
-    ['direct counters', p4info.directCounters.length],
-    ['meters', p4info.meters.length + p4info.directMeters.length],
+    ['direct counters', behaviour.stubsDirect ? 0 : p4info.directCounters.length],
+    ['meters', behaviour.stubsDirect ? 0 : p4info.meters.length + p4info.directMeters.length],
     ['value sets', p4info.valueSets.length],
     ['digests', p4info.digests.length],
     ['externs', p4info.externs.length],

@@ -4,6 +4,7 @@ import { writeGroup, writeMember } from './action-profiles';
 import { writeCounter, writeRegister } from './arrays';
 import type { Pipeline } from './device-state';
 import { invalid, Refusal, refusalOf, unimplemented } from './refusal';
+import { writeStub } from './stubs';
 import { writeTableEntry } from './table-writes';
 import type { Undo } from './undo';
 
@@ -21,6 +22,7 @@ export function applyUpdates(pipeline: Pipeline, request: WriteRequest): Outcome
       return request.updates.map((u) => attempt(pipeline, u).refusal);
     case WriteRequest_Atomicity.ROLLBACK_ON_ERROR:
     case WriteRequest_Atomicity.DATAPLANE_ATOMIC:
+      if (!pipeline.behaviour.rollsBack) throw invalid('only CONTINUE_ON_ERROR is supported');
       return allOrNothing(pipeline, request.updates);
     default:
       throw unimplemented(`atomicity ${request.atomicity} is not known`);
@@ -74,6 +76,10 @@ function applyUpdate(pipeline: Pipeline, update: Update): Undo {
       return writeCounter(pipeline, type, entity.value);
     case 'registerEntry':
       return writeRegister(pipeline, type, entity.value);
+    case 'directCounterEntry':
+    case 'meterEntry':
+      if (pipeline.behaviour.stubsDirect) return writeStub(pipeline, type, entity);
+      throw unimplemented(`this switch does not have ${entity.$case}`);
     default:
       throw unimplemented(`this switch does not have ${entity.$case}`);
   }

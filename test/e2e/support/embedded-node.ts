@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createNode, type Node } from '../../../src/driver/node';
 import { openTarget, type Target } from '../../../src/driver/target';
-import type { Engine } from '../../../src/p4switch/engine';
+import type { Engine, TableOp } from '../../../src/p4switch/engine';
 import { createInterpreter } from '../../../src/p4switch/interpreter/interpreter';
 import { startSwitchServer } from '../../../src/p4switch/server/server';
 
@@ -19,16 +19,28 @@ export interface EmbeddedNode {
   stop(): Promise<void>;
 }
 
-export async function startEmbeddedNode(): Promise<EmbeddedNode> {
+export interface EmbeddedOptions {
+  /** What the switch behaves as, and the driver takes it for. Default `embedded`; `p4-dpdk`: as infrap4d, without MODIFY. */
+  readonly kind?: 'embedded' | 'p4-dpdk';
+  /** After every single operation that the switch has applied, before the next one. */
+  readonly onWrite?: (op: TableOp) => void;
+}
+
+/** For suites that must hold on both: describe.each(TARGET_KINDS). */
+export const TARGET_KINDS = ['embedded', 'p4-dpdk'] as const;
+
+export async function startEmbeddedNode(options: EmbeddedOptions = {}): Promise<EmbeddedNode> {
+  const { kind = 'embedded', onWrite } = options;
   let now = 1000;
   const folder = mkdtempSync(path.join(tmpdir(), 'calico-p4-test-'));
   const server = await startSwitchServer({
     address: `unix:${path.join(folder, 'p4rt.sock')}`,
     deviceId: 1n,
-    createEngine: (spec) => createInterpreter(spec, { now: () => now }),
+    behaviour: kind === 'p4-dpdk' ? 'infrap4d' : 'specification',
+    createEngine: (spec) => watched(createInterpreter(spec, { now: () => now }), onWrite),
   });
   const target = await openTarget(
-    { address: server.address, kind: 'embedded', deviceId: 1, electionId: '1' },
+    { address: server.address, kind, deviceId: 1, electionId: '1' },
     (error) => {
       throw error;
     },
@@ -45,6 +57,18 @@ export async function startEmbeddedNode(): Promise<EmbeddedNode> {
       target.close();
       await server.stop();
       rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function watched(engine: Engine, onWrite: EmbeddedOptions['onWrite']): Engine {
+  if (onWrite === undefined) return engine;
+  const { apply } = engine;
+  return {
+    ...engine,
+    apply(op) {
+      apply.call(engine, op);
+      onWrite(op);
     },
   };
 }
