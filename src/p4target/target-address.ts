@@ -19,7 +19,7 @@ export type TargetSecurity =
 /**
  * Credentials for gRPC.
  *
- * @throws CalicoP4Error CONFIG_INVALID for a file that can not be read, and for a certificate without its key
+ * @throws CalicoP4Error CONFIG_INVALID for a file that can not be read or is no PEM, and for a certificate without its key
  */
 export function channelCredentials(security: TargetSecurity): ChannelCredentials {
   if (security.kind === 'insecure') return credentials.createInsecure();
@@ -30,7 +30,20 @@ export function channelCredentials(security: TargetSecurity): ChannelCredentials
       'target TLS: a client certificate needs its key, and a key its certificate',
     );
   }
-  return credentials.createSsl(pem(caFile), pem(keyFile), pem(certFile));
+  const [ca, key, cert] = [pem(caFile), pem(keyFile), pem(certFile)];
+  try {
+    return credentials.createSsl(ca, key, cert);
+  } catch (cause) {
+    // Files that are being replaced may be met half written, or one before the other.
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const files = [caFile, certFile, keyFile].filter((file) => file !== undefined).join(', ');
+    throw new CalicoP4Error(
+      'CONFIG_INVALID',
+      `target TLS: ${files} can not be used together: ${why}`,
+      {},
+      { cause },
+    );
+  }
 }
 
 function pem(file: string | undefined): Buffer | null {

@@ -78,6 +78,41 @@ describe('reconciler', () => {
     expect(gates(target)).toEqual([0n, 1n]);
   });
 
+  it('F1: an endpoint whose new program can not be written does not stay on its old one', async () => {
+    const { compiler, target, reconciler } = await ready();
+    reconciler.replaceDesired(
+      compiler.rows({ ...POLICED, programs: [[{ src: 1, dst: 1, allow: true }], POLICED.programs[1]] }),
+    );
+    target.refuse = refuseInsert('step_dst');
+    const result = await reconciler.apply();
+    expect(gates(target)).toEqual([1n]);
+    expect(result.error?.message).toMatch(/did not take step_(src|dst)/);
+  });
+
+  it('F4: makes room in a full table by closing the endpoint that changes, and nobody else', async () => {
+    const next: ToyState = { ...POLICED, programs: [[{ src: 1, dst: 0, allow: true }], POLICED.programs[1]] };
+    const compiler = new ToyCompiler();
+    const [old, wanted] = [compiler.rows(POLICED), compiler.rows(next)];
+    const of = (rows: readonly Row[], table: string): number => rows.filter((r) => r.table === table).length;
+    const sizes = Object.fromEntries(
+      ['step_src', 'step_dst'].map((table) => [table, Math.max(of(old, table), of(wanted, table))]),
+    );
+    const target = new ToyTarget({ modify: true, sizes });
+    const reconciler = new Reconciler(target, TOY_ORDER);
+    reconciler.replaceDesired(old);
+    await reconciler.apply();
+    reconciler.replaceDesired(wanted);
+    let wasShut = false;
+    target.watch = (t) => {
+      const open = gates(t);
+      expect(open).toContain(1n);
+      wasShut ||= !open.includes(0n);
+    };
+    expect(await reconciler.apply()).toMatchObject({ closedBecause: '', failed: new Map() });
+    expect(wasShut).toBe(true);
+    expect(gates(target)).toEqual([0n, 1n]);
+  });
+
   it('F3: goes no further when a removed endpoint can not be closed', async () => {
     const { compiler, target, reconciler } = await ready();
     reconciler.replaceDesired(compiler.rows({ ...POLICED, programs: [undefined, POLICED.programs[1]] }));
