@@ -40,6 +40,7 @@ const bit<8> REASON_INGRESS = 8;
 const bit<8> REASON_HOST = 9;
 const bit<8> REASON_SOURCE_DISABLED = 10;
 const bit<8> REASON_TARGET_DISABLED = 11;
+const bit<8> REASON_CLASS = 12;
 const bit<8> PASSED_NEW = 16;
 const bit<8> PASSED_ESTABLISHED = 17;
 const bit<8> PASSED_RELATED = 18;
@@ -746,8 +747,13 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     dst_class_of.apply();
                     dport_class.apply();
                     sport_class.apply();
+                    // The catch-all prefixes give every address a class. Without one the default children of the
+                    // diagrams would not mean what they say.
+                    if (h.walk.src_class == 0 || h.walk.dst_class == 0) {
+                        m.reason = REASON_CLASS;
+                    }
 
-                    if (m.source == SIDE_POD) {
+                    if (m.reason == REASON_NONE && m.source == SIDE_POD) {
                         WALK(h.flow.src_ep, DIRECTION_EGRESS)
                         if (h.walk.node < NODE_ALLOW) {
                             m.reason = REASON_EGRESS;

@@ -31,7 +31,7 @@ const specPath = path.join(repoRoot, 'pipelines', 'p4-dpdk', 'calico.spec');
 const specText = fs.readFileSync(specPath, 'utf8');
 const spec = parseSpec(specText);
 
-const REASONS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20];
+const REASONS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 17, 18, 19, 20];
 const [outcomes, reasons] = ['outcomes', 'reasons'].map((name) =>
   [...spec.regarrays.keys()].find((array) => array.startsWith(name))!,
 ) as [string, string];
