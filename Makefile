@@ -6,7 +6,7 @@ SHELL := /bin/bash
 STAMPS := .stamps
 SOURCES := $(shell find src -name '*.ts')
 
-.PHONY: help run test build types lint format clean
+.PHONY: help run test fuzz build types lint format clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ run: build ## replay recording 02-policy, show the picture, trace one allowed an
 test: build types lint $(STAMPS)/test-tools ## every check and every test
 	npx prettier --check .
 	npx jest
+
+fuzz: $(STAMPS)/generated ## hostile input for CALICO_P4_FUZZ_SECONDS (20 minutes); seeds are printed, CALICO_P4_FUZZ_SEED repeats one
+	CALICO_P4_FUZZ_SECONDS=$${CALICO_P4_FUZZ_SECONDS:-1200} npx jest --runInBand test/fuzz
 
 build: $(STAMPS)/build ## compile to dist/, for bin/calico-p4
 
@@ -30,7 +33,7 @@ format: $(STAMPS)/npm ## prettier
 	npx prettier --write .
 
 clean: ## remove what was built
-	rm -rf dist $(STAMPS) .venv p4runtime-js-bindings/src p4runtime-js-bindings/dist
+	rm -rf dist $(STAMPS) .venv .venv-shell p4runtime-js-bindings/src p4runtime-js-bindings/dist
 
 $(STAMPS)/npm: package.json package-lock.json p4runtime-js-bindings/package.json
 	@command -v node >/dev/null || { echo "calico-p4 needs Node 20 or newer (Debian: apt-get install nodejs npm, or your own)" >&2; exit 1; }
@@ -45,7 +48,7 @@ $(STAMPS)/build: $(STAMPS)/generated $(SOURCES) tsconfig.json tsconfig.build.jso
 	npx tsc -p tsconfig.build.json
 	@touch $@
 
-$(STAMPS)/test-tools: scripts/stock-client-venv scripts/build-swx-check test/e2e/stock-client/requirements.txt test/e2e/dpdk/swx-check.c
+$(STAMPS)/test-tools: scripts/stock-client-venv scripts/build-swx-check $(wildcard test/e2e/stock-client/*requirements.txt) test/e2e/dpdk/swx-check.c
 	scripts/stock-client-venv
 	scripts/build-swx-check
 	@mkdir -p $(STAMPS) && touch $@

@@ -236,11 +236,7 @@ interface Root {
 const NAMED_MAX = 5;
 
 /** The endpoint, its policies, and by how much: for the person who has to change them. */
-function tooComplex(
-  { workload, direction, rules }: Root,
-  { scope, exceeded }: TooLarge,
-  limits: SizeLimits,
-): string {
+function tooComplex({ workload, direction, rules }: Root, { scope }: TooLarge, limits: SizeLimits): string {
   const policies = workload.tiers.flatMap((tier) =>
     (direction === 'ingress' ? tier.ingressPolicies : tier.egressPolicies)
       .filter((id) => !isStaged(id))
@@ -248,13 +244,20 @@ function tooComplex(
   );
   const named = [...policies, ...workload.profileIds.map((name) => `profile ${name}`)];
   const more = named.length > NAMED_MAX ? ` and ${named.length - NAMED_MAX} more` : '';
-  const limit = limits[scope][exceeded];
-  const what = { rows: 'table rows', rules: 'undecided rules', questions: 'questions to rules' }[exceeded];
+  // Which limit is met first depends on where one looks first, so all are named.
+  const { rows, rules: undecided, questions } = limits[scope];
+  const limit = [
+    `${rows} table rows`,
+    `${undecided} undecided rules`,
+    ...(questions === Infinity ? [] : [`${questions} questions to rules`]),
+  ].join(', ');
   const whose =
-    scope === 'program' ? `its ${rules} rules` : `its ${rules} rules and those of the endpoints before it`;
+    scope === 'program'
+      ? `its ${rules} rules would take more than one endpoint may`
+      : `its ${rules} rules and those of the endpoints before it would take more than a node may`;
   return (
-    `endpoint ${workloadKey(workload.id)} (${workload.name}) is closed for ${direction}: ${whose} would take more than ` +
-    `${limit} ${what} (${named.slice(0, NAMED_MAX).join(', ')}${more}); use fewer rules that each combine sets, CIDRs and ports of their own`
+    `endpoint ${workloadKey(workload.id)} (${workload.name}) is closed for ${direction}: ${whose} (${limit}); policies: ` +
+    `${named.slice(0, NAMED_MAX).join(', ')}${more}. Use fewer rules that each combine sets, CIDRs and ports of their own`
   );
 }
 

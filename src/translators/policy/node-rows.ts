@@ -51,7 +51,6 @@ export interface UpdateResult {
 
 export interface TooLarge {
   readonly scope: 'program' | 'node';
-  readonly exceeded: keyof DiagramSize;
 }
 
 export interface PortsChanged {
@@ -322,11 +321,9 @@ export function createNodeRows(
         : NO_SIZE;
     const alone = exceeded(size, limits.program);
     const together = exceeded(sum(before, attempt.size), limits.node);
-    if (alone === undefined && together === undefined) return undefined;
+    if (!alone && !together) return undefined;
     undo();
-    return alone !== undefined
-      ? { scope: 'program', exceeded: alone }
-      : { scope: 'node', exceeded: together! };
+    return { scope: alone ? 'program' : 'node' };
   };
 
   /** Nothing of the attempt is left: what it made goes, what it filled is empty, what it marked was not reached. */

@@ -35,9 +35,7 @@ export const SIZE_LIMITS: SizeLimits = { program: PROGRAM_LIMIT, node: NODE_LIMI
 
 export const NO_SIZE: DiagramSize = { rows: 0, rules: 0, questions: 0 };
 
-/** What `size` has more of than `limit` allows; undefined when it fits. */
-export function exceeded(size: DiagramSize, limit: DiagramSize): keyof DiagramSize | undefined {
-  if (size.rows > limit.rows) return 'rows';
-  if (size.rules > limit.rules) return 'rules';
-  return size.questions > limit.questions ? 'questions' : undefined;
+/** Whether `size` has more of anything than `limit` allows. */
+export function exceeded(size: DiagramSize, limit: DiagramSize): boolean {
+  return size.rows > limit.rows || size.rules > limit.rules || size.questions > limit.questions;
 }

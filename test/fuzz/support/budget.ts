@@ -17,7 +17,6 @@ const WEIGHTS = {
   'names files': 1,
   p4info: 1,
   spec: 2,
-  policy: 3,
 } as const;
 export type Target = keyof typeof WEIGHTS;
 
