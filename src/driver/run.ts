@@ -53,6 +53,7 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
     session.close();
   });
   let node: Node | undefined;
+  let namesKept = false;
   let stopWatching = (): void => undefined;
   try {
     observer = createObserver({
@@ -91,9 +92,14 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
       onProgrammed(result) {
         observer?.onProgrammed(result);
         const { written, inserted, modified, deleted } = result.applied;
-        if (written > 0)
-          log.info('target written', { inserted, modified, deleted, rows: node?.rows.length ?? 0 });
-        if (node !== undefined) keepNames(config.namesFile, node, log);
+        if (node === undefined) return;
+        if (written > 0) {
+          const rows = [...node.rowCounts().values()].reduce((sum, count) => sum + count, 0);
+          log.info('target written', { inserted, modified, deleted, rows });
+        }
+        // Without new rows nothing has a new name, but what an earlier run left may be old.
+        if (written > 0 || !namesKept) keepNames(config.namesFile, node, log);
+        namesKept = true;
       },
     });
   } catch (error) {
