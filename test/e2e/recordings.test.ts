@@ -1,0 +1,51 @@
+/** Every recording goes through the whole driver to its end, at InSync and in between: no row refused, no rule that is not understood. */
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { replay } from '../../src/cli/replay';
+import { recording, testWith } from '../unit/driver/felix/recordings';
+import { ROOT } from './support/processes';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'calico-p4-recordings-'));
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const SMALL = readdirSync(path.join(ROOT, 'test/recordings'))
+  .filter((file) => file.endsWith('.bin'))
+  .map((file) => file.replace('.bin', ''));
+
+async function summaryOf(name: string, at: string): Promise<Record<string, unknown>> {
+  const file = path.join(folder, `${name}.bin`);
+  writeFileSync(file, recording(name));
+  const lines: string[] = [];
+  await replay(file, { at, json: true }, (line) => lines.push(line));
+  return JSON.parse(lines[0]!) as Record<string, unknown>;
+}
+
+const CLEAN = { inSync: true, failedRows: 0, problems: [] };
+
+test.each(SMALL)('%s', async (name) => {
+  expect(await summaryOf(name, 'insync')).toMatchObject(CLEAN);
+  expect(await summaryOf(name, 'end')).toMatchObject(CLEAN);
+});
+
+testWith('08s-scale-small')('08s-scale-small', async () => {
+  expect(await summaryOf('08s-scale-small', 'end')).toMatchObject({ ...CLEAN, frames: 4073 });
+});
+
+testWith('08-scale')(
+  '08-scale',
+  async () => {
+    expect(await summaryOf('08-scale', 'end')).toMatchObject({ ...CLEAN, frames: 47_240 });
+  },
+  900_000,
+);
+
+test('before InSync nothing is enforced', async () => {
+  expect(await summaryOf('02-policy', '78')).toMatchObject({
+    inSync: false,
+    rows: {},
+    writes: { inserted: 0, modified: 0, deleted: 0 },
+  });
+});
