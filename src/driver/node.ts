@@ -7,7 +7,7 @@ import { workloadKey } from '../model/model';
 import type { ApplyResult, Reconciler } from '../p4target/reconciler';
 import { activeWorkloads, endpointRows, type NodePorts } from '../translators/endpoints';
 import { createPolicyCompiler } from '../translators/policy/compiler';
-import type { Row } from '../translators/rows';
+import { rowKey, type Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
 import { namesOf, NO_NAMES, type TargetNames } from './names';
 import { createPlacement } from './placement';
@@ -51,15 +51,17 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
   const found = [...reconciler.actual.values()].flatMap((table) => [...table.values()]);
   const placement = createPlacement(ports.firstPod, found);
   const compiler = createPolicyCompiler();
+  // From here on it is told what changes.
+  reconciler.replaceDesired([]);
   let names = NO_NAMES;
-  let rows: readonly Row[] = [];
+  let ways: ReadonlyMap<string, Row> = new Map();
 
   return {
     get names() {
       return names;
     },
     get rows() {
-      return rows;
+      return [...reconciler.desired.values()].flatMap((table) => [...table.values()]);
     },
     rowCounts: () => new Map([...reconciler.actual].map(([table, held]) => [table, held.size])),
     async program(model) {
@@ -72,12 +74,16 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
       const workloads = activeWorkloads(model);
       const endpoints = placement.place(workloads);
       const compiled = compiler.compile(model, endpoints);
-      const ways = endpointRows(model, endpoints, ports);
-      rows = [...compiled.rows.values(), ...ways.rows];
+      const found = endpointRows(model, endpoints, ports);
       names = namesOf(endpoints, compiled.outcomes.values(), ports);
 
       const down = new Set(model.workloads.keys());
-      reconciler.replaceDesired(rows);
+      const before = ways;
+      ways = new Map(found.rows.map((row) => [rowKey(row), row]));
+      const gone = [...before].filter(([key]) => !ways.has(key)).map(([, row]) => row);
+      // Never all rows: there are hundreds of thousands, and few of them change.
+      const { removed, written } = compiled.changes;
+      reconciler.changeDesired([...removed.values(), ...gone], [...written.values(), ...ways.values()]);
       const applied = await reconciler.apply();
 
       const failures = endpointFailures(applied, endpoints);
@@ -96,7 +102,7 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
         down,
         failures,
         nodeFailures,
-        problems: [...compiled.problems, ...ways.problems],
+        problems: [...compiled.problems, ...found.problems],
         seconds: (performance.now() - began) / 1000,
       };
     },

@@ -10,7 +10,9 @@ import {
   type ReadResponse,
   type TableEntry,
   type Uint128,
-  type Update,
+  Update,
+  WriteRequest,
+  WriteResponse,
 } from 'p4runtime-js-bindings';
 import { CalicoP4Error } from '../errors';
 import { logger } from '../log';
@@ -134,6 +136,11 @@ export class P4Client {
     }
   }
 
+  /** Updates in one Write. */
+  get maxBatch(): number {
+    return this.#options.maxBatch;
+  }
+
   /** For messages: the address. */
   get target(): string {
     return `P4Runtime target ${this.#options.address}`;
@@ -200,17 +207,19 @@ export class P4Client {
   /**
    * Writes updates that are independent of each other.
    *
+   * @param updates messages, or their bytes
    * @returns one outcome per update, in order
    * @throws CalicoP4Error TARGET_NOT_PRIMARY, TARGET_UNREACHABLE, TARGET_WRITE_FAILED: what became of the updates is
    * not known
    */
-  write(updates: readonly Update[]): Promise<UpdateOutcome[]> {
-    const result = this.#writing.then(() => this.#writeAll(updates));
+  write(updates: readonly (Update | Uint8Array)[]): Promise<UpdateOutcome[]> {
+    const bytes = updates.map((u) => (u instanceof Uint8Array ? u : Update.encode(u).finish()));
+    const result = this.#writing.then(() => this.#writeAll(bytes));
     this.#writing = result.catch(() => undefined);
     return result;
   }
 
-  async #writeAll(updates: readonly Update[]): Promise<UpdateOutcome[]> {
+  async #writeAll(updates: readonly Uint8Array[]): Promise<UpdateOutcome[]> {
     const outcomes: UpdateOutcome[] = [];
     for (let at = 0; at < updates.length; at += this.#options.maxBatch) {
       outcomes.push(...(await this.#writeBatch(updates.slice(at, at + this.#options.maxBatch))));
@@ -219,7 +228,7 @@ export class P4Client {
   }
 
   /** Some servers stop at the first failure and answer ABORTED for the rest: those are sent again, without it. */
-  async #writeBatch(batch: readonly Update[]): Promise<UpdateOutcome[]> {
+  async #writeBatch(batch: readonly Uint8Array[]): Promise<UpdateOutcome[]> {
     const outcomes = new Array<UpdateOutcome>(batch.length);
     let open = [...batch.keys()];
     while (open.length > 0) {
@@ -233,16 +242,18 @@ export class P4Client {
     return outcomes;
   }
 
-  async #writeOnce(updates: readonly Update[]): Promise<UpdateOutcome[]> {
+  async #writeOnce(updates: readonly Uint8Array[]): Promise<UpdateOutcome[]> {
     const { deviceId, timeouts, retry } = this.#options;
-    const request = {
-      deviceId,
-      roleId: 0n,
-      role: '',
-      electionId: this.#arbitration?.electionId,
-      updates: [...updates],
-      atomicity: WriteRequest_Atomicity.CONTINUE_ON_ERROR,
-    };
+    const request = writeRequest(
+      WriteRequest.encode(
+        WriteRequest.create({
+          deviceId,
+          electionId: this.#arbitration?.electionId,
+          atomicity: WriteRequest_Atomicity.CONTINUE_ON_ERROR,
+        }),
+      ).finish(),
+      updates,
+    );
     const began = performance.now();
     const answered = (): void => {
       this.#options.onWrite((performance.now() - began) / 1000, updates.length);
@@ -251,10 +262,14 @@ export class P4Client {
       // Trying again is safe: an insert that was done already answers ALREADY_EXISTS, a delete NOT_FOUND.
       await retried(retry, isUnavailable, () => {
         this.#requirePrimary();
-        return this.#call(timeouts.call, (md, opts, done) => this.#rpc.write(request, md, opts, done));
+        return this.#call<WriteResponse>(timeouts.call, (md, opts, done) =>
+          this.#rpc.makeUnaryRequest(WRITE_PATH, asIs, readResponse, request, md, opts, (e, r) => {
+            done(e, r as WriteResponse);
+          }),
+        );
       });
       answered();
-      return updates.map(() => ({ ok: true }));
+      return updates.map(() => DONE);
     } catch (error) {
       if (isServiceError(error) && !NOT_ANSWERED.includes(error.code)) answered();
       const outcomes = isServiceError(error) ? await this.#outcomes(error, updates) : undefined;
@@ -264,7 +279,7 @@ export class P4Client {
   }
 
   /** Per-update outcomes of a failed Write. Where the server does not say, one update a Write tells. */
-  async #outcomes(error: ServiceError, updates: readonly Update[]): Promise<UpdateOutcome[] | undefined> {
+  async #outcomes(error: ServiceError, updates: readonly Uint8Array[]): Promise<UpdateOutcome[] | undefined> {
     const told = updateOutcomes(error, updates.length);
     if (told) return told;
     if (WHOLE_REQUEST.includes(error.code)) return undefined;
@@ -368,6 +383,43 @@ export class P4Client {
       });
     });
   }
+}
+
+const WRITE_PATH = '/p4.v1.P4Runtime/Write';
+const DONE: UpdateOutcome = { ok: true };
+/** WriteRequest.updates: field 4, length-delimited. */
+const UPDATES_TAG = 0x22;
+
+function readResponse(bytes: Buffer): WriteResponse {
+  return WriteResponse.decode(bytes);
+}
+
+function asIs(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+/** A WriteRequest of updates that are bytes already; `head` is the request without them. */
+function writeRequest(head: Uint8Array, updates: readonly Uint8Array[]): Buffer {
+  let size = head.length;
+  for (const { length } of updates) size += 1 + varintSize(length) + length;
+  const out = Buffer.allocUnsafe(size);
+  out.set(head);
+  let at = head.length;
+  for (const update of updates) {
+    out[at++] = UPDATES_TAG;
+    let { length } = update;
+    for (; length > 0x7f; length >>>= 7) out[at++] = (length & 0x7f) | 0x80;
+    out[at++] = length;
+    out.set(update, at);
+    at += update.length;
+  }
+  return out;
+}
+
+function varintSize(value: number): number {
+  let size = 1;
+  for (let rest = value; rest > 0x7f; rest >>>= 7) size++;
+  return size;
 }
 
 type Start<T> = (

@@ -1,11 +1,11 @@
 import { status } from '@grpc/grpc-js';
-import type { Update } from 'p4runtime-js-bindings';
 import { CalicoP4Error } from '../errors';
 import { rowKey, type Row } from '../translators/rows';
 import type { Catalogue } from './catalogue';
-import { tableUpdate, type P4Client } from './client';
+import type { P4Client } from './client';
 import { decodeEntry } from './decode';
-import { emptyEntry, encodeEntry, encodeKey } from './encode';
+import { emptyEntry, encodeKey } from './encode';
+import { encodeUpdate } from './encode-update';
 import { isCode, isServiceError, updateOutcomes } from './grpc-errors';
 import type { RowUpdate } from './plan';
 import type { RowTarget, UpdateOutcome } from './row-target';
@@ -22,20 +22,23 @@ export class LiveRows implements RowTarget {
   /** A row that does not fit the pipeline is not sent, and gets INVALID_ARGUMENT, as a careful server would answer. */
   async write(updates: readonly RowUpdate[]): Promise<readonly UpdateOutcome[]> {
     const outcomes = new Array<UpdateOutcome>(updates.length);
-    const sent: number[] = [];
-    const encoded: Update[] = [];
-    for (const [i, { type, row }] of updates.entries()) {
-      try {
-        const entry = type === 'delete' ? encodeKey(this.catalogue, row) : encodeEntry(this.catalogue, row);
-        encoded.push(tableUpdate(type, entry));
-        sent.push(i);
-      } catch (error) {
-        if (!(error instanceof CalicoP4Error)) throw error;
-        outcomes[i] = { ok: false, code: status.INVALID_ARGUMENT, message: error.message };
+    // One batch at a time, so that only one is in memory as bytes.
+    for (let at = 0; at < updates.length;) {
+      const sent: number[] = [];
+      const encoded: Uint8Array[] = [];
+      for (; at < updates.length && encoded.length < this.client.maxBatch; at++) {
+        const { type, row } = updates[at]!;
+        try {
+          encoded.push(encodeUpdate(this.catalogue, type, row));
+          sent.push(at);
+        } catch (error) {
+          if (!(error instanceof CalicoP4Error)) throw error;
+          outcomes[at] = { ok: false, code: status.INVALID_ARGUMENT, message: error.message };
+        }
       }
+      const got = await this.client.write(encoded);
+      for (const [n, i] of sent.entries()) outcomes[i] = got[n]!;
     }
-    const got = await this.client.write(encoded);
-    for (const [n, i] of sent.entries()) outcomes[i] = got[n]!;
     return outcomes;
   }
 
@@ -54,7 +57,9 @@ export class LiveRows implements RowTarget {
     }
     try {
       const entries = await this.client.readEntries(pattern, row.table);
-      return entries.map((entry) => decodeEntry(this.catalogue, entry)).find((found) => rowKey(found) === key);
+      return entries
+        .map((entry) => decodeEntry(this.catalogue, entry))
+        .find((found) => rowKey(found) === key);
     } catch (error) {
       if (saysAbsent(error)) return undefined;
       throw error;

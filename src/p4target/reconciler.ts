@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import { logger } from '../log';
-import { rowKey, type Row } from '../translators/rows';
+import { rowKey, sameContent, type Row } from '../translators/rows';
 import { resultOf, Run, type ApplyResult } from './apply-result';
 import { isCode } from './grpc-errors';
 import { nodesMinding } from './failed-selectors';
@@ -89,6 +89,13 @@ export class Reconciler {
   replaceDesired(rows: Iterable<Row>): void {
     this.#refuseWhileBusy();
     this.#tracker.replaceDesired(rows);
+  }
+
+  /** For a caller that knows what differs from the desired state so far; `removed` before `written`. */
+  changeDesired(removed: Iterable<Row>, written: Iterable<Row>): void {
+    this.#refuseWhileBusy();
+    for (const row of removed) this.#tracker.removeDesired(row);
+    for (const row of written) this.#tracker.setDesired(row);
   }
 
   /** False when what the target holds must be read before the next write. */
@@ -311,10 +318,4 @@ function madeRoom(run: Run): boolean {
 function phaseIsAfterNodes(phase: Phase, plan: Plan): boolean {
   if (phase.step === 'close' || phase.step === 'nodes') return false;
   return plan.mode === 'open' || phase.step !== 'sweep';
-}
-
-function sameContent(a: Row, b: Row): boolean {
-  if (a.action !== b.action) return false;
-  const names = Object.keys(a.params);
-  return names.length === Object.keys(b.params).length && names.every((n) => a.params[n] === b.params[n]);
 }

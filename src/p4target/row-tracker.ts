@@ -1,4 +1,4 @@
-import { rowContent, rowKey, type Row } from '../translators/rows';
+import { rowKey, sameContent, type Row } from '../translators/rows';
 
 /** Rows by table, then by rowKey. */
 export type RowsByTable = ReadonlyMap<string, ReadonlyMap<string, Row>>;
@@ -155,7 +155,7 @@ export function diffRows(actual: ReadonlyMap<string, Row>, desired: ReadonlyMap<
 
 function sameRow(a: Row | undefined, b: Row | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
-  return a === b || rowContent(a) === rowContent(b);
+  return sameContent(a, b);
 }
 
 function of(rows: Map<string, Map<string, Row>>, table: string): Map<string, Row> {

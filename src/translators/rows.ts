@@ -22,11 +22,40 @@ export interface Row {
   readonly note?: string;
 }
 
+/** A row that knows its key: there are hundreds of thousands, and every map that holds one asks for it. */
+class KeyedRow implements Row {
+  readonly #key: string;
+
+  constructor(
+    key: string,
+    readonly table: string,
+    readonly match: Row['match'],
+    readonly action: string,
+    readonly params: Row['params'],
+  ) {
+    this.#key = key;
+  }
+
+  /** undefined for a row of another kind. */
+  static keyOf(row: object): string | undefined {
+    return #key in row ? row.#key : undefined;
+  }
+}
+
+/** A row without priority and note; `key` must be its rowKey. The same row as a plain object in every other respect. */
+export function keyedRow(key: string, { table, match, action, params }: Row): Row {
+  return new KeyedRow(key, table, match, action, params);
+}
+
 /**
  * Canonical identity of a row: table, match fields in name order, priority. Same key = same table entry: a ternary field
  * that asks for no bit is the same as one that is left out.
  */
 export function rowKey(row: Pick<Row, 'table' | 'match' | 'priority'>): string {
+  return KeyedRow.keyOf(row) ?? keyOfParts(row);
+}
+
+function keyOfParts(row: Pick<Row, 'table' | 'match' | 'priority'>): string {
   const fields = Object.keys(row.match).sort();
   const parts = fields.flatMap((f) => {
     const m = row.match[f]!;
@@ -40,6 +69,15 @@ export function rowKey(row: Pick<Row, 'table' | 'match' | 'priority'>): string {
     }
   });
   return `${row.table}|${parts.join(',')}|${row.priority ?? 0}`;
+}
+
+/** Whether two rows have the same rowContent, without making it. */
+export function sameContent(a: Row, b: Row): boolean {
+  if (a === b) return true;
+  if (a.action !== b.action) return false;
+  if (a.params === b.params) return true;
+  const names = Object.keys(a.params);
+  return names.length === Object.keys(b.params).length && names.every((n) => a.params[n] === b.params[n]);
 }
 
 /** Canonical content of a row: action and parameters. */

@@ -1,5 +1,5 @@
 import type { SpecEntry, SpecKey } from '../engine';
-import { type KeyLayout, type PackedKey, encode, pack } from './key';
+import { type KeyLayout, type PackedKey, decode, encode, pack, unpack } from './key';
 
 /** An entry as the packets' path wants it; `Run` is the compiled action. */
 export interface Entry<Run> {
@@ -36,9 +36,63 @@ function idPool(): Ids {
   return { take: () => free.pop() ?? next++, give: (id) => free.push(id) };
 }
 
+/** What an entry does; entries that do the same share one. */
+interface Doing<Run> {
+  readonly action: SpecEntry['action'];
+  readonly run: Run;
+  readonly data: Uint8Array;
+}
+
+/** An entry of a table that may hold hundreds of thousands: its keys are made anew from the packed one when asked for. */
+class ExactEntry<Run> implements Entry<Run> {
+  readonly rank = 0;
+
+  constructor(
+    readonly layout: KeyLayout,
+    readonly key: PackedKey,
+    readonly doing: Doing<Run>,
+    readonly id: number,
+  ) {}
+
+  get run(): Run {
+    return this.doing.run;
+  }
+
+  get data(): Uint8Array {
+    return this.doing.data;
+  }
+
+  get spec(): SpecEntry {
+    const values = decode(this.layout, unpack(this.layout.bytes, this.key));
+    const keys = values.map((value, i) => ({
+      value,
+      mask: (1n << BigInt(this.layout.parts[i]!.bytes * 8)) - 1n,
+    }));
+    return { keys, priority: 0, action: this.doing.action };
+  }
+}
+
+/** How many actions with their arguments are remembered for entries to come. */
+const SHARED_MAX = 65_536;
+
+/** Finds what entries before did with the same arguments. */
+function sharing<Run>(): (action: SpecEntry['action'], run: Run, data: Uint8Array) => Doing<Run> {
+  const known = new Map<string, Doing<Run>>();
+  return (action, run, data) => {
+    const key = `${action.name} ${Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1')}`;
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    if (known.size >= SHARED_MAX) known.clear();
+    const made = { action, run, data };
+    known.set(key, made);
+    return made;
+  };
+}
+
 /** All keys exact: one hash lookup. */
 export function exactStore<Run>(layout: KeyLayout): EntryStore<Run> {
-  const map = new Map<PackedKey, Entry<Run>>();
+  const map = new Map<PackedKey, ExactEntry<Run>>();
+  const shared = sharing<Run>();
   const ids = idPool();
   const packed = (keys: readonly SpecKey[]): PackedKey =>
     pack(
@@ -50,7 +104,8 @@ export function exactStore<Run>(layout: KeyLayout): EntryStore<Run> {
   return {
     put(spec, run, data) {
       const key = packed(spec.keys);
-      map.set(key, { spec, run, data, id: map.get(key)?.id ?? ids.take(), rank: 0 });
+      const doing = shared(spec.action, run, data);
+      map.set(key, new ExactEntry(layout, key, doing, map.get(key)?.id ?? ids.take()));
     },
     remove(keys) {
       const key = packed(keys);

@@ -89,3 +89,14 @@ export function pack(bytes: Buffer): PackedKey {
       return bytes.toString('latin1');
   }
 }
+
+/** The inverse of pack, for keys of `length` bytes. */
+export function unpack(length: number, key: PackedKey): Buffer {
+  const bytes = Buffer.alloc(length);
+  if (typeof key === 'string') {
+    if (length !== 8) bytes.write(key, 'latin1');
+    else for (let i = 0; i < 4; i++) bytes.writeUInt16LE(key.charCodeAt(i), 2 * i);
+  } else if (length === 2 || length === 4) bytes.writeUIntLE(key, 0, length);
+  else bytes.writeUIntBE(key, 0, length);
+  return bytes;
+}

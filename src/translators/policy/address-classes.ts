@@ -1,5 +1,5 @@
 import type { MatchValue, Row } from '../rows';
-import { rowKey } from '../rows';
+import { keyedRow, rowKey } from '../rows';
 import type { Prefix, PrefixCache } from './address';
 import { halfMasks, halves } from './address';
 import type { Slices } from './conditions';
@@ -226,7 +226,7 @@ export function createAddressClasses(
     to.uses++;
     const row = rowOf(place.prefix, to);
     place.rowKey ??= rowKey(row);
-    rows.set(place.rowKey, row);
+    rows.set(place.rowKey, row.priority === undefined ? keyedRow(place.rowKey, row) : row);
   };
 
   /** True when the place's class changed. */

@@ -1,4 +1,5 @@
-import type { MatchValue, Row } from '../rows';
+import type { MatchValue } from '../rows';
+import { keyedRow } from '../rows';
 import type { AddressClass, AddressClasses, ClassChanges } from './address-classes';
 import type { Branch, Diagram, Leaf, Node } from './diagram';
 import { stepsOf } from './diagram';
@@ -199,13 +200,16 @@ export function createNodeRows(
     branch.children.set(number, child);
     const { level } = branch.node;
     const match = typeof value === 'number' ? { kind: 'exact' as const, value: BigInt(value) } : value.match;
-    const row: Row = {
-      table: TABLES[level],
-      match: { node: branch.match, value: match },
-      action: ACTIONS[level],
-      params: params(child, level + 1),
-    };
-    rows.set(keyOf(branch, number), row);
+    const key = keyOf(branch, number);
+    rows.set(
+      key,
+      keyedRow(key, {
+        table: TABLES[level],
+        match: { node: branch.match, value: match },
+        action: ACTIONS[level],
+        params: params(child, level + 1),
+      }),
+    );
   };
 
   const removeChild = (branch: LiveBranch, value: number): void => {

@@ -1,5 +1,5 @@
 import type { Row } from '../rows';
-import { rowContent } from '../rows';
+import { sameContent } from '../rows';
 
 /** What a compile changed, by row key. */
 export interface RowChanges {
@@ -42,7 +42,7 @@ export function createRowStore(): RowStore {
         const now = rows.get(key);
         if (now === undefined) {
           if (old !== undefined) removed.set(key, old);
-        } else if (old === undefined || rowContent(old) !== rowContent(now)) written.set(key, now);
+        } else if (old === undefined || !sameContent(old, now)) written.set(key, now);
       }
       before = new Map();
       return { written, removed };
