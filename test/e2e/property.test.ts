@@ -8,46 +8,51 @@ import { sendPacket } from '../../src/cli/packets';
 import { packetVerdict, type PacketVerdict } from '../../src/cli/verdict';
 import { arbitraryScenario } from '../support/arbitraries';
 import { formatPacket } from '../../src/packet/describe';
-import { startEmbeddedNode, type EmbeddedNode } from './support/embedded-node';
+import { startEmbeddedNode, TARGET_KINDS, type EmbeddedNode } from './support/embedded-node';
 
 const VERDICTS = 20_000;
 const PACKETS_A_NODE = 40;
 /** Longer than any connection lives: each packet is the first of its own. */
 const ONE_DAY = 86_400;
 
-let embedded: EmbeddedNode;
-beforeAll(async () => {
-  embedded = await startEmbeddedNode();
-});
-afterAll(async () => {
-  await embedded.stop();
-});
-
-test('reference evaluator and compiled tables agree on 20,000 verdicts', async () => {
-  let compared = 0;
-  const scenario = arbitraryScenario(PACKETS_A_NODE, { missing: true });
-  const property = fc.asyncProperty(scenario, async ({ model, packets }) => {
-    const { applied } = await embedded.node.program(model);
-    expect([...applied.failed.values()]).toEqual([]);
-    for (const { from, packet } of packets) {
-      embedded.advance(ONE_DAY);
-      const line = { id: '-', from, packet };
-      const got = packetVerdict(sendPacket(embedded.engine, embedded.node.names, line), embedded.node.names);
-      const want = expected(evaluateNode(model, from, packet));
-      if (JSON.stringify(got) !== JSON.stringify(want)) {
-        expect({ packet: `${formatPacket(packet)} from ${from}`, ...got }).toEqual({
-          packet: `${formatPacket(packet)} from ${from}`,
-          ...want,
-        });
-      }
-      compared++;
-    }
+describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
+  let embedded: EmbeddedNode;
+  beforeAll(async () => {
+    embedded = await startEmbeddedNode({ kind });
   });
-  while (compared < VERDICTS) {
-    await fc.assert(property, { numRuns: 50, seed: seed + compared });
-  }
-  console.info(`seed ${seed}: ${compared} verdicts compared`);
-}, 900_000);
+  afterAll(async () => {
+    await embedded.stop();
+  });
+
+  test('reference evaluator and compiled tables agree on 20,000 verdicts', async () => {
+    let compared = 0;
+    const scenario = arbitraryScenario(PACKETS_A_NODE, { missing: true });
+    const property = fc.asyncProperty(scenario, async ({ model, packets }) => {
+      const { applied } = await embedded.node.program(model);
+      expect([...applied.failed.values()]).toEqual([]);
+      for (const { from, packet } of packets) {
+        embedded.advance(ONE_DAY);
+        const line = { id: '-', from, packet };
+        const got = packetVerdict(
+          sendPacket(embedded.engine, embedded.node.names, line),
+          embedded.node.names,
+        );
+        const want = expected(evaluateNode(model, from, packet));
+        if (JSON.stringify(got) !== JSON.stringify(want)) {
+          expect({ packet: `${formatPacket(packet)} from ${from}`, ...got }).toEqual({
+            packet: `${formatPacket(packet)} from ${from}`,
+            ...want,
+          });
+        }
+        compared++;
+      }
+    });
+    while (compared < VERDICTS) {
+      await fc.assert(property, { numRuns: 50, seed: seed + compared });
+    }
+    console.info(`seed ${seed}: ${compared} verdicts compared`);
+  }, 900_000);
+});
 
 /** CALICO_P4_TEST_SEED repeats a run. */
 const seed = Number(process.env['CALICO_P4_TEST_SEED'] ?? Date.now() % 1_000_000);

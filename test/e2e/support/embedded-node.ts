@@ -63,11 +63,11 @@ export async function startEmbeddedNode(options: EmbeddedOptions = {}): Promise<
 
 function watched(engine: Engine, onWrite: EmbeddedOptions['onWrite']): Engine {
   if (onWrite === undefined) return engine;
-  const { apply } = engine;
+  const apply = engine.apply.bind(engine);
   return {
     ...engine,
     apply(op) {
-      apply.call(engine, op);
+      apply(op);
       onWrite(op);
     },
   };
