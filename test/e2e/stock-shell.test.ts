@@ -49,7 +49,7 @@ describe.each<BehaviourName>(['specification', 'infrap4d'])('p4runtime-shell, be
   };
   const net = {
     table: 'addr_class_prefix',
-    match: { hi: `0&&&${2n ** 64n - 1n}`, lo: `${0xffff0a000000n}&&&${0xffffffffff000000n}` },
+    match: { hi: `0&&&${2n ** 64n - 1n}`, lo: `281470849515520&&&18446744073692774400` },
     action: 'set_prefix_class',
     params: [12],
     priority: 104,
