@@ -1,5 +1,6 @@
 import { rowKey, type Row } from '../translators/rows';
 import { gatesToHold } from './hazards';
+import { gatesOfMixtures } from './mixtures';
 import type { Delta, RowsByTable } from './row-tracker';
 import { specificity, tablesOf, type TableRole, type WriteOrder } from './write-order';
 
@@ -20,6 +21,8 @@ import { specificity, tablesOf, type TableRole, type WriteOrder } from './write-
  *      another run), when the target has no room for both states, or when a selector row must change on a target that
  *      can not change rows and nothing covers the gap, there is no order that keeps I1 with open gates: then all gates
  *      are shut, all is rewritten, deletes first, and the gates open again (mode `closed`).
+ *  I7 Where two rows that one verdict hangs on change in one update, and a packet could meet the old one of the first and the
+ *      new one of the second, one of them is a gate that is shut meanwhile (mixtures.ts).
  *
  * What the caller owes: a desired state is complete (each node has rows for all values that selectors of that state
  * give, other than those that take its default), and names of nodes and values keep their meaning as long as `actual`
@@ -110,12 +113,17 @@ function reasonToClose(input: PlanInput, parts: Parts): string {
 function openPhases(input: PlanInput, parts: Parts): Phase[] {
   const { actual, order, canModify } = input;
   const none: ReadonlySet<string> = new Set();
-  const held = input.crossComplete ? none : gatesToHold(input.delta, actual, input.desired, order);
+  const mixtures = gatesOfMixtures(input.delta, actual, input.desired, order);
+  const incomplete = input.crossComplete ? none : gatesToHold(input.delta, actual, input.desired, order);
+  const early = new Set([...incomplete, ...mixtures.duringSelectors]);
+  const held = new Set([...early, ...mixtures.duringGates]);
   const removed = new Set(parts.gate.deletes.map((row) => rowKey(row)));
   const heldRows = rowsOfRole(actual, order, 'gate').filter(([key]) => held.has(key) && !removed.has(key));
   const isHeld = (row: Row): boolean => held.has(rowKey(row));
   // A held gate whose content stays is not in the delta, and must come back too.
   const reopened = heldRows.flatMap(([key, row]) => input.desired.get(row.table)?.get(key) ?? []);
+  const late = heldRows.filter(([key]) => !early.has(key));
+  const opening = [...parts.gate.inserts, ...reopened];
   const flips = parts.gate.modifies.filter((m) => !isHeld(m.to)).map((m) => m.to);
 
   const nodeTables = tablesOf(order, 'node');
@@ -125,11 +133,16 @@ function openPhases(input: PlanInput, parts: Parts): Phase[] {
     phase(
       'hold',
       'delete',
-      heldRows.map(([, row]) => row),
+      heldRows.filter(([key]) => early.has(key)).map(([, row]) => row),
     ),
     ...selectorPhases(input, parts.selector),
+    phase(
+      'hold',
+      'delete',
+      late.map(([, row]) => row),
+    ),
     ...changePhases('gates', flips, canModify),
-    phase('gates', 'insert', [...parts.gate.inserts, ...reopened]),
+    ...gateInserts(opening, order),
     ...pathPhases(parts, order),
     ...[...nodeTables].reverse().map((table) => phase('sweep', 'delete', inTable(parts.node.deletes, table))),
   ];
@@ -150,10 +163,9 @@ function closedPhases(input: PlanInput, parts: Parts): Phase[] {
     ...tablesOf(order, 'node').map((table) => phase('nodes', 'insert', inTable(parts.node.inserts, table))),
     ...changePhases('selectors', selectorChanges, canModify),
     phase('selectors', 'insert', parts.selector.inserts),
-    phase(
-      'gates',
-      'insert',
+    ...gateInserts(
       rowsOfRole(desired, order, 'gate').map(([, row]) => row),
+      order,
     ),
     ...pathPhases(parts, order),
   ];
@@ -195,6 +207,17 @@ function changePhases(step: PhaseStep, rows: readonly Row[], canModify: boolean)
   return canModify
     ? [phase(step, 'modify', rows)]
     : [phase(step, 'delete', rows), phase(step, 'insert', rows)];
+}
+
+/** I7: who receives, before who sends. */
+function gateInserts(rows: readonly Row[], order: WriteOrder): Phase[] {
+  return (['receiver', 'sender'] as const).map((whose) =>
+    phase(
+      'gates',
+      'insert',
+      rows.filter((row) => order.judges(row) === whose),
+    ),
+  );
 }
 
 /** I4: path rows that go or change. */

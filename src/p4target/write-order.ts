@@ -32,6 +32,15 @@ export interface WriteOrder {
   readonly gives: (row: Row) => string;
   /** `node` tables: the value that the row answers to, in the form of `gives`; "" when no selector gives it. */
   readonly asks: (row: Row) => string;
+  /** `gate` tables: whose program it opens. A packet between two endpoints passes the sender's, then the receiver's. */
+  readonly judges: (row: Row) => 'sender' | 'receiver';
+  /**
+   * The address that a row is about: of `path` rows, one that an endpoint here has; of `selector` rows, the one that gets a value,
+   * `many` for more than one. `undefined` for rows about something else.
+   */
+  readonly address: (row: Row) => string | undefined;
+  /** `selector` tables of one space: everything that matches `inner` matches `outer` too. */
+  readonly contains: (outer: Row, inner: Row) => boolean;
   /**
    * For targets without MODIFY: a row of another selector table which answers every lookup that `row` answers with the
    * same value once `row` is absent, and never before. `undefined` when the pipeline has no such place.

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CalicoP4Error } from '../../errors';
 import { parseP4InfoText } from '../../p4info/text-format';
-import type { Row } from '../../translators/rows';
+import type { MatchValue, Row } from '../../translators/rows';
 import type { PipelineConfig } from '../pipeline-config';
 import type { OrderedTable, WriteOrder } from '../write-order';
 
@@ -47,22 +47,58 @@ const ALL_64_BITS = (1n << 64n) - 1n;
 /** Parameters that name nodes: the next one and the chain of its defaults (docs/design.md, Diagrams). */
 const NODE_PARAMS = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'] as const;
 
+/** Rows that lead to one node share their parameters, and the planner asks for all of them. */
+const NAMED = new WeakMap<Row['params'], readonly bigint[]>();
+
 export const P4_DPDK_ORDER: WriteOrder = {
   tables: P4_DPDK_TABLES,
   partOf: (row) => exactValue(row, 'node'),
-  names: (row) =>
-    NODE_PARAMS.flatMap((name) => {
-      const node = row.params[name];
-      return node === undefined || node >= FIRST_LEAF ? [] : [node];
-    }),
+  names: ({ params }) => {
+    let named = NAMED.get(params);
+    if (named === undefined) {
+      named = [...new Set(NODE_PARAMS.flatMap((name) => params[name] ?? []))].filter((n) => n < FIRST_LEAF);
+      NAMED.set(params, named);
+    }
+    return named;
+  },
   // Address classes are one space, whichever of the two tables gives them.
   gives: (row) => `${row.table.startsWith('addr_') ? 'addr' : row.table}:${row.params['class'] ?? 0n}`,
   asks: (row) => {
     const space = ASKED[row.table];
     return space === undefined ? '' : `${space}:${exactValue(row, 'value')}`;
   },
+  judges: (row) => (exactValue(row, 'direction') === 2n ? 'sender' : 'receiver'),
+  address: (row) => {
+    if (row.table === 'addr_class_prefix') return 'many';
+    if (row.table !== 'addr_class' && row.table !== 'local') return undefined;
+    return `${exactValue(row, 'hi')} ${exactValue(row, 'lo')}`;
+  },
+  contains: (outer, inner) =>
+    Object.entries(outer.match).every(([field, match]) => {
+      const [o, i] = [bits(match), bits(inner.match[field])];
+      return (o.mask & i.mask) === o.mask && (i.value & o.mask) === o.value;
+    }),
   cover: addressCover,
 };
+
+const PORT_BITS = 16;
+
+/** A match as value and mask; the only LPM field of selectors is the port. */
+function bits(match: MatchValue | undefined): { readonly value: bigint; readonly mask: bigint } {
+  switch (match?.kind) {
+    case undefined:
+      return { value: 0n, mask: 0n };
+    case 'exact':
+      return { value: match.value, mask: ALL_64_BITS };
+    case 'lpm':
+      return {
+        value: match.value,
+        mask: (1n << BigInt(PORT_BITS)) - (1n << BigInt(PORT_BITS - match.prefixLen)),
+      };
+    case 'ternary':
+      return match;
+  }
+}
 
 /** By node table, the space of the values that are looked up there (`gives`). Protocols come from the packet. */
 const ASKED: Readonly<Record<string, string | undefined>> = {
