@@ -288,7 +288,8 @@ test('a message over 64 MiB is RESOURCE_EXHAUSTED, and the next call is answered
     ],
   });
   expect(await controller.write([], large)).toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
-  expect(isFailure(await controller.write([]))).toBe(false);
+  // Not a Write: the fuzzing before may have made another controller the primary.
+  expect(await call('capabilities', Uint8Array.of(8, Number(DEVICE)))).toBe(status.OK);
 });
 
 test('one stream more than the limit is RESOURCE_EXHAUSTED, and a place that became free is given again', async () => {
