@@ -6,7 +6,7 @@ SHELL := /bin/bash
 STAMPS := .stamps
 SOURCES := $(shell find src -name '*.ts')
 
-.PHONY: help run test fuzz build types lint format clean
+.PHONY: help run test bench fuzz build types lint format clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ test: build types lint $(STAMPS)/test-tools ## every check and every test
 
 fuzz: $(STAMPS)/generated ## hostile input for CALICO_P4_FUZZ_SECONDS (20 minutes); seeds are printed, CALICO_P4_FUZZ_SEED repeats one
 	CALICO_P4_FUZZ_SECONDS=$${CALICO_P4_FUZZ_SECONDS:-1200} npx jest --runInBand test/fuzz
+
+bench: $(STAMPS)/generated ## measure: a table, and JSON in bench-results/ (BENCH=--quick to try, BENCH="snapshot churn" for some)
+	npx tsc -p tsconfig.bench.json
+	node dist/test/bench/run.js $(BENCH)
 
 build: $(STAMPS)/build ## compile to dist/, for bin/calico-p4
 

@@ -37,7 +37,8 @@ export async function replayStream(path: string, at: StopAt, target: Target): Pr
   requireReadable(path);
   const started = performance.now();
   const link = createFelixLink({
-    input: createReadStream(path),
+    // Read ahead as the driver does (felix-streams.ts).
+    input: createReadStream(path, { highWaterMark: 1024 * 1024 }),
     endsNormally: true,
     ...(at === 'end' ? {} : { until: at === 'insync' ? 'in-sync' : at + 1 }),
   });

@@ -58,9 +58,17 @@ export function addNodesReaching(
 ): void {
   // Rows name only nodes of tables earlier in the order, so one pass in that order is enough.
   for (const table of tablesOf(order, 'node')) {
+    // Rows with the same names share them as one array, most often.
+    const reaching = new Map<readonly bigint[], boolean>();
     for (const state of states) {
       for (const row of state.get(table)?.values() ?? []) {
-        if (order.names(row).some((node) => nodes.has(node))) nodes.add(order.partOf(row));
+        const names = order.names(row);
+        let reaches = reaching.get(names);
+        if (reaches === undefined) {
+          reaches = names.some((node) => nodes.has(node));
+          reaching.set(names, reaches);
+        }
+        if (reaches) nodes.add(order.partOf(row));
       }
     }
   }
@@ -106,11 +114,15 @@ function valuesGiven(state: RowsByTable, order: WriteOrder): Set<string> {
 
 function nodesNamed(state: RowsByTable, order: WriteOrder): Set<bigint> {
   const nodes = new Set<bigint>();
+  const seen = new Set<readonly bigint[]>();
   for (const table of [...tablesOf(order, 'node'), ...tablesOf(order, 'gate')]) {
     const role = roleOf(order, table);
     for (const row of state.get(table)?.values() ?? []) {
       if (role === 'node') nodes.add(order.partOf(row));
-      for (const node of order.names(row)) nodes.add(node);
+      const names = order.names(row);
+      if (seen.has(names)) continue;
+      seen.add(names);
+      for (const node of names) nodes.add(node);
     }
   }
   return nodes;

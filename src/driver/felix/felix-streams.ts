@@ -23,13 +23,19 @@ export function openFelixFds(readFd = FELIX_READ_FD, writeFd = FELIX_WRITE_FD): 
   const writePolled = isPolled(writeFd);
   return {
     input: readPolled
-      ? new Socket({ fd: readFd, readable: true, writable: false })
-      : createReadStream('', { fd: readFd }),
+      ? new Socket({ fd: readFd, readable: true, writable: false, ...READ_AHEAD })
+      : createReadStream('', { fd: readFd, ...READ_AHEAD }),
     output: writePolled
       ? new Socket({ fd: writeFd, readable: false, writable: true })
       : createWriteStream('', { fd: writeFd }),
   };
 }
+
+/**
+ * What is read while the target is written, in bytes: it becomes one batch. Beyond it nothing is read, so that Felix waits, and
+ * merges what it has to say.
+ */
+const READ_AHEAD = { highWaterMark: 1024 * 1024 } as const;
 
 function isPolled(fd: number): boolean {
   try {

@@ -1,0 +1,15 @@
+/** One measurement in this process: `measure.js NAME [--quick]`. The last line of stdout is JSON. */
+import { churn, packets, snapshot, stages } from './recorded';
+import { synthetic } from './synthetic';
+
+const quick = process.argv.includes('--quick');
+const measurements: Readonly<Record<string, () => Promise<never>>> = {
+  stages: () => stages(quick),
+  snapshot: () => snapshot(quick),
+  churn: () => churn(quick),
+  packets: () => packets(quick),
+  'synthetic-tenth': () => synthetic(quick ? 0.01 : 0.1),
+  'synthetic-full': () => synthetic(quick ? 0.1 : 1),
+};
+
+void measurements[process.argv[2] ?? '']!();

@@ -1,0 +1,165 @@
+/** Measurements over the recordings 08-scale (47,240 frames) and, for --quick, 08s-scale-small. */
+import { createFelixSession, type FelixSession } from '../../src/driver/felix/felix-session';
+import { countByTable, createNode, type Node } from '../../src/driver/node';
+import { createPlacement } from '../../src/driver/placement';
+import { createInterpreter } from '../../src/p4switch/interpreter/interpreter';
+import { parseSpec } from '../../src/p4switch/spec/parser';
+import { buildCatalogue } from '../../src/p4target/catalogue';
+import { encodeUpdate } from '../../src/p4target/encode-update';
+import { loadP4DpdkPipeline, P4_DPDK_ORDER } from '../../src/p4target/p4-dpdk/adapter';
+import { planWrites } from '../../src/p4target/plan';
+import { RowTracker } from '../../src/p4target/row-tracker';
+import { activeWorkloads, endpointRows } from '../../src/translators/endpoints';
+import { createPolicyCompiler } from '../../src/translators/policy/compiler';
+import { buildFrame } from '../../src/packet/build';
+import { parsePacketLine } from '../../src/packet/describe';
+import { startEmbeddedTarget } from '../../src/cli/embedded';
+import { EMBEDDED_PORTS } from '../../src/cli/stream';
+import { recording, report, startSwitchProcess, timed } from './support';
+
+const PORTS = EMBEDDED_PORTS;
+
+/** Steps of 08-scale.md: name, last frame. */
+const STEPS = [
+  ['remote-churn', 22_684],
+  ['mixed-pod-churn', 33_858],
+  ['policy-churn', 34_540],
+  ['everything-churn', 40_477],
+  ['burst', 45_173],
+  ['tier-flip', 45_364],
+  ['delete-all-policies', 47_239],
+] as const;
+
+/** Messages that one batch takes: what arrives while the target is written. */
+const BATCH = 4096;
+
+function frames(quick: boolean): readonly Uint8Array[] {
+  return recording(quick ? '08s-scale-small.bin' : '08-scale.bin.xz');
+}
+
+/** Feeds the snapshot, up to InSync. @returns the number of the next frame */
+function feedSnapshot(session: FelixSession, all: readonly Uint8Array[]): number {
+  let at = 0;
+  while (!session.model.inSync) session.push(all[at++]!);
+  return at;
+}
+
+/** The stages by themselves, without a target. */
+export async function stages(quick: boolean): Promise<never> {
+  const all = frames(quick);
+  const session = createFelixSession();
+  const [decode, messages] = await timed(() => feedSnapshot(session, all));
+  const endpoints = createPlacement(PORTS.firstPod).place(activeWorkloads(session.model));
+  const compiler = createPolicyCompiler();
+  const [compile, compiled] = await timed(() => compiler.compile(session.model, endpoints));
+  const [again] = await timed(() => compiler.compile(session.model, endpoints));
+  const tracker = new RowTracker(P4_DPDK_ORDER.tables.map((t) => t.table));
+  const [plan, planned] = await timed(() => {
+    for (const row of compiled.rows.values()) tracker.setDesired(row);
+    for (const row of endpointRows(session.model, endpoints, PORTS).rows) tracker.setDesired(row);
+    return planWrites({
+      delta: tracker.delta(),
+      actual: tracker.actual,
+      desired: tracker.desired,
+      order: P4_DPDK_ORDER,
+      canModify: true,
+      crossComplete: false,
+      closeReason: '',
+    });
+  });
+  const catalogue = buildCatalogue(loadP4DpdkPipeline().p4info);
+  const updates = planned.phases.flatMap((phase) => phase.updates);
+  const [encode] = await timed(() => {
+    for (const { type, row } of updates) encodeUpdate(catalogue, type, row);
+  });
+  const rows = [...tracker.desired.values()].flatMap((table) => [...table.values()]);
+  const tables = Object.fromEntries([...countByTable(rows)].map(([t, n]) => [`rows ${t}`, n]));
+  report({ messages, decode, compile, 'compile again': again, plan, encode, rows: rows.length, ...tables });
+}
+
+/** Driver and switch in processes of their own; the figures of CPU and memory are the driver's. */
+export async function snapshot(quick: boolean): Promise<never> {
+  const all = frames(quick);
+  const { target, peak, stop } = await startSwitchProcess();
+  const node = await createNode({ reconciler: target.reconciler, ports: PORTS });
+  const session = createFelixSession();
+  const [total, [decode, result]] = await timed(async () => {
+    const [seconds] = await timed(() => feedSnapshot(session, all));
+    return [seconds, await node.program(session.model)] as const;
+  });
+  const { written, failed } = result.applied;
+  const program = total - decode;
+  const switchPeak = peak();
+  stop();
+  report({
+    total,
+    decode,
+    'compile, plan, write': program,
+    rows: written,
+    'rows/s': Math.round(written / program),
+    failed: failed.size,
+    'switch peak MB': switchPeak,
+  });
+}
+
+/** Each step in batches of BATCH messages. */
+export async function churn(quick: boolean): Promise<never> {
+  const all = frames(quick);
+  const { target, peak, stop } = await startSwitchProcess();
+  const node = await createNode({ reconciler: target.reconciler, ports: PORTS });
+  const session = createFelixSession();
+  let at = feedSnapshot(session, all);
+  await node.program(session.model);
+  const figures: Record<string, number> = {};
+  for (const [name, last] of quick ? [['all', all.length - 1] as const] : STEPS) {
+    const messages = last + 1 - at;
+    const before = process.cpuUsage();
+    const [seconds, written] = await timed(() => programBatches(session, node, all.slice(at, last + 1)));
+    const { user, system } = process.cpuUsage(before);
+    at = last + 1;
+    figures[`${name} messages`] = messages;
+    figures[`${name} messages/s`] = Math.round(messages / seconds);
+    figures[`${name} messages/CPU s`] = Math.round(messages / ((user + system) / 1e6));
+    figures[`${name} rows/message`] = Number((written / messages).toFixed(2));
+    process.stderr.write(`  ${name}: ${messages} messages, ${seconds.toFixed(1)} s, ${written} rows\n`);
+  }
+  const switchPeak = peak();
+  stop();
+  report({ ...figures, 'switch peak MB': switchPeak });
+}
+
+async function programBatches(
+  session: FelixSession,
+  node: Node,
+  messages: readonly Uint8Array[],
+): Promise<number> {
+  let written = 0;
+  for (let at = 0; at < messages.length; at += BATCH) {
+    for (const frame of messages.slice(at, at + BATCH)) session.push(frame);
+    written += (await node.program(session.model)).applied.written;
+  }
+  return written;
+}
+
+/** Packets through the interpreter, on the policies of 02-policy: new ones each, so that every one walks the diagrams. */
+export async function packets(quick: boolean): Promise<never> {
+  const embedded = await startEmbeddedTarget();
+  const node = await createNode({ reconciler: embedded.target.reconciler, ports: PORTS });
+  const session = createFelixSession();
+  feedSnapshot(session, recording('02-policy.bin'));
+  await node.program(session.model);
+  const { deviceConfig } = loadP4DpdkPipeline();
+  const [parse] = await timed(() =>
+    createInterpreter(parseSpec(Buffer.from(deviceConfig).toString('utf8')), { now: () => 0 }),
+  );
+  const count = quick ? 2_000 : 50_000;
+  const line = (sport: number): string =>
+    `{"id":1,"from":"uplink","src":"10.65.1.10","dst":"10.65.0.10","proto":"tcp","sport":${sport},"dport":8443}`;
+  const built = Array.from({ length: count }, (_, i) =>
+    buildFrame(parsePacketLine(line(1024 + (i % 60_000)), 1).packet),
+  );
+  const [seconds] = await timed(() => {
+    for (const frame of built) embedded.engine.process(PORTS.uplink, frame, false);
+  });
+  report({ packets: count, 'packets/s': Math.round(count / seconds), 'parse and compile the spec': parse });
+}
