@@ -10,7 +10,7 @@ import { formatPacket } from '../../../src/packet/describe';
 import { evaluate, evaluateNode } from '../../../src/translators/policy/reference';
 import type { ProgramResult } from '../../../src/driver/node';
 import type { NodePacket } from '../../support/arbitraries';
-import { startEmbeddedNode, type EmbeddedNode, type EmbeddedOptions } from './embedded-node';
+import { PORTS, startEmbeddedNode, type EmbeddedNode, type EmbeddedOptions } from './embedded-node';
 
 /** Longer than any connection lives: each packet is the first of its own. */
 const ONE_DAY = 86_400;
@@ -105,6 +105,8 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
   let model: FelixModel | undefined;
   let names: ReadonlyMap<number, string> = new Map();
 
+  let owners: ReadonlyMap<string, string> = new Map();
+
   const send = (port: number, frame: Uint8Array): Out => {
     embedded.advance(ONE_DAY);
     return engine.process(port, frame, false).out[0]?.port;
@@ -158,7 +160,8 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
   };
 
   const step: AtomicNode['step'] = async (next, packets) => {
-    const old = { model, names };
+    const old = { model, names, owners };
+    const ownersNow = ownersOf(next);
     let probes: readonly Probe[] | undefined;
     let writes = 0;
     let last = '';
@@ -186,10 +189,13 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
             before:
               oracle === 'target' ? known.get(packet)?.get(port) : wanted(old.model, old.names, port, packet),
             after: oracle === 'target' ? 'later' : wanted(next, now, port, packet),
-            alsoBy:
-              oracle === 'target'
-                ? new Set()
-                : new Set([nobodys(old.model, old.names, port, packet), nobodys(next, now, port, packet)]),
+            alsoBy: new Set(
+              oracle === 'reference'
+                ? [nobodys(old.model, old.names, port, packet), nobodys(next, now, port, packet)]
+                : old.owners.get(packet.packet.dst) === ownersNow.get(packet.packet.dst)
+                  ? []
+                  : [PORTS.uplink],
+            ),
             ofNew: now.has(port) && now.get(port) !== old.names.get(port),
             ofRemoved: old.names.has(port) && now.get(port) !== old.names.get(port),
             toNew: endpointOnlyIn(next, now, old.model, packet),
@@ -276,6 +282,7 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
     if (heldGates > 0) stats.updatesWithHolds++;
     names = node.names.ports;
     model = next;
+    owners = ownersNow;
     const failed = [...result.applied.failed.values()].map(({ message, row }) => `${row.table}: ${message}`);
     if (failed.length > 0) throw new Error(`rows that are not as desired: ${failed.slice(0, 5).join('; ')}`);
     for (const probe of probes ?? begin()) {
@@ -302,6 +309,15 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
   };
 
   return { embedded, stats, step, stop: () => embedded.stop() };
+}
+
+/** Who has an address, for models that change later. */
+function ownersOf(model: FelixModel): ReadonlyMap<string, string> {
+  const owners = new Map<string, string>();
+  for (const [key, w] of model.workloads) {
+    for (const net of [...w.ipv4Nets, ...w.ipv6Nets]) owners.set(net.split('/')[0]!, `${key} ${w.name}`);
+  }
+  return owners;
 }
 
 /** One line for people: how often and for how long endpoints were shut. */
