@@ -30,7 +30,12 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
       },
     );
     try {
-      await fc.assert(property, { numRuns: RUNS, seed, interruptAfterTimeLimit: 240_000, markInterruptAsFailure: true });
+      await fc.assert(property, {
+        numRuns: RUNS,
+        seed,
+        interruptAfterTimeLimit: 240_000,
+        markInterruptAsFailure: true,
+      });
     } finally {
       console.info(`seed ${seed}, ${kind}: ${statsText(atomic.stats)}`);
       await atomic.stop();
