@@ -219,6 +219,18 @@ test('members, groups and entries are read back', async () => {
   expect(defaultEntry).toMatchObject({ action: { type: { value: { actionId: NO_ACTION } } } });
 });
 
+test('updates of a batch are applied in their order, whatever they are of', async () => {
+  const result = await controller.write([
+    [INSERT, member(3, 13)],
+    [INSERT, group(7, { 3: 1 })],
+    [INSERT, route(toGroup(7))],
+    [MODIFY, route(toMember(3))],
+    [DELETE, group(7, {})],
+  ]);
+  expect(result).toEqual({});
+  expect(ports()).toEqual({ 13: 200 });
+});
+
 test('what is in use stays', async () => {
   await controller.outcome(INSERT, group(7, { 1: 1 }));
   await controller.outcome(INSERT, route(toGroup(7)));

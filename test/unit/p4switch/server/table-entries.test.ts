@@ -71,6 +71,7 @@ describe('what is written is read back', () => {
 
   test.each<[string, PartialTableEntry]>([
     ['exact', byType(8, 0)],
+    ['zero in a match and in parameters', { ...byType(0), action: act(ID.send, [1, [0]], [2, [0]]) }],
     ['lpm and exact', prefix],
     ['lpm left out', { ...prefix, match: [exact(2, 5)] }],
     ['lpm of the full width', { ...prefix, match: [lpm(1, [1, 2, 3, 4, 5, 6], 48), exact(2, 5)] }],
