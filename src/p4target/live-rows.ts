@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { CalicoP4Error } from '../errors';
 import { rowKey, type Row } from '../translators/rows';
@@ -22,7 +23,8 @@ export class LiveRows implements RowTarget {
   /** A row that does not fit the pipeline is not sent, and gets INVALID_ARGUMENT, as a careful server would answer. */
   async write(updates: readonly RowUpdate[]): Promise<readonly UpdateOutcome[]> {
     const outcomes = new Array<UpdateOutcome>(updates.length);
-    // One batch at a time, so that only one is in memory as bytes.
+    // Two batches at most are in memory as bytes: one is on its way while the next is made.
+    let onItsWay: Promise<void> = Promise.resolve();
     for (let at = 0; at < updates.length;) {
       const sent: number[] = [];
       const encoded: Uint8Array[] = [];
@@ -36,9 +38,15 @@ export class LiveRows implements RowTarget {
           outcomes[at] = { ok: false, code: status.INVALID_ARGUMENT, message: error.message };
         }
       }
-      const got = await this.client.write(encoded);
-      for (const [n, i] of sent.entries()) outcomes[i] = got[n]!;
+      await onItsWay;
+      onItsWay = this.client.write(encoded).then((got) => {
+        for (const [n, i] of sent.entries()) outcomes[i] = got[n]!;
+      });
+      // It is awaited below, or after the next batch is made, which may throw.
+      onItsWay.catch(() => undefined);
+      await nextTurn();
     }
+    await onItsWay;
     return outcomes;
   }
 

@@ -20,7 +20,7 @@ import { createNodeRows } from './node-rows';
 import { ownAddresses } from './own-addresses';
 import type { Direction, Outcome } from './outcomes';
 import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT } from './outcomes';
-import type { PortClasses } from './port-classes';
+import type { PortClassChanges, PortClasses } from './port-classes';
 import { createPortClasses, NO_ATOMS } from './port-classes';
 import { createPrograms } from './programs';
 import type { RowChanges } from './row-store';
@@ -130,11 +130,12 @@ export function createPolicyCompiler(
     which: 'dport' | 'sport',
     classes: PortClasses,
     demands: Demands,
-  ): ReadonlySet<number> => {
-    const changed = new Set<number>();
+  ): ReadonlyMap<number, PortClassChanges> => {
+    const changed = new Map<number, PortClassChanges>();
     const wanted = demands[which];
     for (const protocol of new Set([...portProtocols[which], ...wanted.keys()])) {
-      if (classes.update(protocol, wanted.get(protocol) ?? NO_ATOMS)) changed.add(protocol);
+      const changes = classes.update(protocol, wanted.get(protocol) ?? NO_ATOMS);
+      if (changes !== undefined) changed.set(protocol, changes);
     }
     portProtocols[which] = new Set(wanted.keys());
     return changed;

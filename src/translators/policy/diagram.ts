@@ -112,6 +112,8 @@ export function createDiagram(
   let hitLists = new Map<string, HitList>();
   let lastHitList = 0;
   let children = new WeakMap<Branch, Map<string, Node>>();
+  /** Every row of a branch is compared with it. */
+  let fallbacks = new WeakMap<Branch, Node>();
   const keys = new WeakMap<Node, string>();
 
   const push = (before: HitList | null, hit: Hit): HitList => {
@@ -304,6 +306,18 @@ export function createDiagram(
   const portsOf = (form: DportForm | SportForm): DportForm['dports'] =>
     form.level === 3 ? form.dports : form.sports;
 
+  const fallbackOf = (node: Branch): Node => {
+    switch (node.level) {
+      case 0:
+      case 1:
+        return atClass(node, PLAIN_IPV4);
+      case 2:
+        return child(node, '*', 0, (form) => forms.afterProtocol(form as ProtoForm, 'others'));
+      default:
+        return atPorts(node, (form) => portsOf(form).size * 2 > PORT_MAX + 1);
+    }
+  };
+
   return {
     root: (program) =>
       settle(
@@ -314,15 +328,12 @@ export function createDiagram(
         program.map((rule) => rule.tier),
       ),
     fallback(node) {
-      switch (node.level) {
-        case 0:
-        case 1:
-          return atClass(node, PLAIN_IPV4);
-        case 2:
-          return child(node, '*', 0, (form) => forms.afterProtocol(form as ProtoForm, 'others'));
-        default:
-          return atPorts(node, (form) => portsOf(form).size * 2 > PORT_MAX + 1);
+      let found = fallbacks.get(node);
+      if (found === undefined) {
+        found = fallbackOf(node);
+        fallbacks.set(node, found);
       }
+      return found;
     },
     atClass,
     atProtocol: (node, protocol) =>
@@ -336,6 +347,7 @@ export function createDiagram(
       hitLists = new Map();
       const oldChildren = children;
       children = new WeakMap();
+      fallbacks = new WeakMap();
       const keepForms: AnyForm[] = [];
       const keepHits: Hit[] = [];
       for (const node of keep) {

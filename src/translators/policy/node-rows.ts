@@ -7,7 +7,7 @@ import type { IdSpace } from './ids';
 import { FAMILY_4, FAMILY_6 } from './labels';
 import type { Outcome } from './outcomes';
 import { leafId, OUTCOME_MISS, OUTCOME_OVERFLOW_ALLOW, OUTCOME_OVERFLOW_DENY } from './outcomes';
-import type { PortClass, PortClasses } from './port-classes';
+import type { PortClass, PortClassChanges, PortClasses } from './port-classes';
 import type { RowStore } from './row-store';
 import type { DiagramSize, SizeLimits } from './size-limits';
 import { exceeded, NO_SIZE } from './size-limits';
@@ -20,7 +20,7 @@ export interface NodeRows {
   /**
    * Makes the rows those of everything that is reachable from the programs' roots, in their order: one that is too large, alone or
    * with those before it, is left out, and its `instead` taken. Then those of `also`, all or none of them.
-   * Call after the classes were updated. `portsChanged` are the protocols whose port classes changed.
+   * Call after the classes were updated. `portsChanged` are the port classes that changed.
    */
   update(
     programs: readonly ProgramRoot[],
@@ -55,8 +55,9 @@ export interface TooLarge {
 }
 
 export interface PortsChanged {
-  readonly dport: ReadonlySet<number>;
-  readonly sport: ReadonlySet<number>;
+  /** By protocol. */
+  readonly dport: ReadonlyMap<number, PortClassChanges>;
+  readonly sport: ReadonlyMap<number, PortClassChanges>;
 }
 
 const LEVELS = 5;
@@ -397,13 +398,17 @@ export function createNodeRows(
     }
   };
 
-  /** They are filled anew when they are visited. */
   const applyPorts = (changed: PortsChanged): void => {
     if (changed.dport.size === 0 && changed.sport.size === 0) return;
-    for (const branch of branches.values()) {
+    for (const branch of [...branches.values()]) {
       const { level, protocol } = branch.node;
-      if (level < 3) continue;
-      if ((level === 3 ? changed.dport : changed.sport).has(protocol)) branch.filled = false;
+      if (level < 3 || !branch.filled) continue;
+      const changes = (level === 3 ? changed.dport : changed.sport).get(protocol);
+      if (changes === undefined) continue;
+      for (const id of changes.dead) removeChild(branch, id);
+      for (const portClass of changes.born)
+        setChild(branch, portClass, diagram.atPort(branch.node, portClass.port));
+      branch.asked += changes.born.length - changes.dead.length;
     }
   };
 

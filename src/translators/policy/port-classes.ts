@@ -16,12 +16,18 @@ export interface PortClass {
 
 /** Rows of dport_class or sport_class. For ICMP and ICMPv6 a "port" is type * 256 + code. */
 export interface PortClasses {
-  /** Makes the classes of a protocol those that the given sets tell apart. True when a class came or went. */
-  update(protocol: number, atoms: ReadonlySet<IntervalSet>): boolean;
+  /** Makes the classes of a protocol those that the given sets tell apart. undefined when they are the same sets as before. */
+  update(protocol: number, atoms: ReadonlySet<IntervalSet>): PortClassChanges | undefined;
   /** Classes that some port of the protocol is in, class 0 with them. */
   of(protocol: number): readonly PortClass[];
   /** Class ids in use. */
   readonly live: ReadonlySet<number>;
+}
+
+/** A class that stays means the same to every rule that stays. */
+export interface PortClassChanges {
+  readonly born: readonly PortClass[];
+  readonly dead: readonly number[];
 }
 
 export const NO_ATOMS: ReadonlySet<IntervalSet> = new Set();
@@ -53,7 +59,7 @@ export function createPortClasses(which: 'dport' | 'sport', rows: RowStore, ids:
       const before = states.get(protocol) ?? EMPTY;
       const sorted = [...atoms].filter((a) => a.size > 0).sort((a, b) => a.id - b.id);
       const atomKey = sorted.map((a) => a.id).join(',');
-      if (atomKey === before.atomKey) return false;
+      if (atomKey === before.atomKey) return undefined;
 
       // A class goes on under its old number as long as it has a port in common with it: what stays of the rules can not tell
       // the other ports of the class apart, so that what the old number's rows say of one port is true of all.
@@ -79,8 +85,11 @@ export function createPortClasses(which: 'dport' | 'sport', rows: RowStore, ids:
         live.add(id);
         classes.set(key, portClass(id, first));
       }
-      for (const { id } of before.classes) {
-        if (id === 0 || claimed.has(id)) continue;
+      const had = new Set(before.classes.map(({ id }) => id));
+      const born = [...classes.values()].filter(({ id }) => !had.has(id));
+      const dead = [...had].filter((id) => (id === 0 ? !classes.has('') : !claimed.has(id)));
+      for (const id of dead) {
+        if (id === 0) continue;
         live.delete(id);
         ids.release(id);
       }
@@ -103,7 +112,7 @@ export function createPortClasses(which: 'dport' | 'sport', rows: RowStore, ids:
         segments: cuts.map(({ last, key }) => ({ last, id: classes.get(key)!.id })),
         rowKeys,
       });
-      return true;
+      return { born, dead };
     },
   };
 }

@@ -19,31 +19,36 @@ export interface RowStore {
 
 export function createRowStore(): RowStore {
   const rows = new Map<string, Row>();
-  /** Rows that were touched, as they were before. */
-  let before = new Map<string, Row | undefined>();
+  /** Rows under keys that had none. */
+  let fresh = new Map<string, Row>();
+  /** Rows that were changed or removed, as they were before. */
+  let before = new Map<string, Row>();
   return {
     rows,
     set(key, row) {
       const old = rows.get(key);
       if (old === row) return;
-      if (!before.has(key)) before.set(key, old);
+      if (!before.has(key)) {
+        if (old === undefined || fresh.has(key)) fresh.set(key, row);
+        else before.set(key, old);
+      }
       rows.set(key, row);
     },
     delete(key) {
       const old = rows.get(key);
       if (old === undefined) return;
-      if (!before.has(key)) before.set(key, old);
+      if (!fresh.delete(key) && !before.has(key)) before.set(key, old);
       rows.delete(key);
     },
     takeChanges() {
-      const written = new Map<string, Row>();
+      const written = fresh;
       const removed = new Map<string, Row>();
       for (const [key, old] of before) {
         const now = rows.get(key);
-        if (now === undefined) {
-          if (old !== undefined) removed.set(key, old);
-        } else if (old === undefined || !sameContent(old, now)) written.set(key, now);
+        if (now === undefined) removed.set(key, old);
+        else if (!sameContent(old, now)) written.set(key, now);
       }
+      fresh = new Map();
       before = new Map();
       return { written, removed };
     },
