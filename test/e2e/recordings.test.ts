@@ -34,12 +34,14 @@ testWith('08s-scale-small')('08s-scale-small', async () => {
   expect(await summaryOf('08s-scale-small', 'end')).toMatchObject({ ...CLEAN, frames: 4073 });
 });
 
-testWith('08-scale')(
-  '08-scale',
+// Minutes, so only when asked for: CALICO_P4_TEST_SCALE=1. `make bench` measures the same.
+const scale = process.env['CALICO_P4_TEST_SCALE'] === '1' ? testWith('08-scale') : test.skip;
+scale(
+  '08-scale (CALICO_P4_TEST_SCALE=1)',
   async () => {
     expect(await summaryOf('08-scale', 'end')).toMatchObject({ ...CLEAN, frames: 47_240 });
   },
-  900_000,
+  1_800_000,
 );
 
 test('before InSync nothing is enforced', async () => {
