@@ -7,7 +7,7 @@ import { workloadKey } from '../model/model';
 import type { ApplyResult, Reconciler } from '../p4target/reconciler';
 import { activeWorkloads, endpointRows, type NodePorts } from '../translators/endpoints';
 import { createPolicyCompiler } from '../translators/policy/compiler';
-import { rowKey, type Row } from '../translators/rows';
+import { rowKey, sameContent, type Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
 import { namesOf, NO_NAMES, type TargetNames } from './names';
 import { createPlacement } from './placement';
@@ -55,6 +55,7 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
   reconciler.replaceDesired([]);
   let names = NO_NAMES;
   let ways: ReadonlyMap<string, Row> = new Map();
+  let lastPrograms: readonly unknown[] = [];
 
   return {
     get names() {
@@ -73,18 +74,37 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
       const began = performance.now();
       const workloads = activeWorkloads(model);
       const endpoints = placement.place(workloads);
-      const compiled = compiler.compile(model, endpoints);
       const found = endpointRows(model, endpoints, ports);
+      const waysNow = new Map(found.rows.map((row) => [rowKey(row), row]));
+      const closing = [...ways].filter(([key, row]) => {
+        const now = waysNow.get(key);
+        return now === undefined || !sameContent(now, row);
+      });
+
+      // With the old and the new programs side by side, both complete for the old and the new classes, fewer endpoints
+      // need to be shut while rows change. Without changed programs nothing is gained, and without MODIFY nothing either.
+      let between: ApplyResult | undefined;
+      const programs = [...model.policies.values(), ...model.profiles.values(), ...model.workloads.values()];
+      if (reconciler.canModify && lastPrograms.length > 0 && !sameItems(programs, lastPrograms)) {
+        const transition = compiler.compile(model, endpoints, 'transition');
+        names = namesOf(endpoints, transition.outcomes.values(), ports);
+        const { removed, written } = transition.changes;
+        reconciler.changeDesired([...removed.values(), ...closing.map(([, row]) => row)], written.values());
+        between = await reconciler.apply(transition.phase === 'transition');
+      }
+      lastPrograms = programs;
+      const compiled = compiler.compile(model, endpoints);
       names = namesOf(endpoints, compiled.outcomes.values(), ports);
 
       const down = new Set(model.workloads.keys());
-      const before = ways;
-      ways = new Map(found.rows.map((row) => [rowKey(row), row]));
-      const gone = [...before].filter(([key]) => !ways.has(key)).map(([, row]) => row);
       // Never all rows: there are hundreds of thousands, and few of them change.
       const { removed, written } = compiled.changes;
-      reconciler.changeDesired([...removed.values(), ...gone], [...written.values(), ...ways.values()]);
-      const applied = await reconciler.apply();
+      reconciler.changeDesired(
+        [...removed.values(), ...closing.map(([, row]) => row)],
+        [...written.values(), ...waysNow.values()],
+      );
+      ways = waysNow;
+      const applied = both(between, await reconciler.apply());
 
       const failures = endpointFailures(applied, endpoints);
       const failedEps = new Set(failures.map(({ ep }) => ep));
@@ -106,6 +126,23 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
         seconds: (performance.now() - began) / 1000,
       };
     },
+  };
+}
+
+function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i]);
+}
+
+/** What failed in the first apply was tried again by the second, whose word is the last. */
+function both(first: ApplyResult | undefined, last: ApplyResult): ApplyResult {
+  if (first === undefined) return last;
+  return {
+    ...last,
+    written: first.written + last.written,
+    inserted: first.inserted + last.inserted,
+    modified: first.modified + last.modified,
+    deleted: first.deleted + last.deleted,
+    closedBecause: first.closedBecause === '' ? last.closedBecause : first.closedBecause,
   };
 }
 

@@ -98,6 +98,11 @@ export class Reconciler {
     for (const row of written) this.#tracker.setDesired(row);
   }
 
+  /** TargetTraits.modify. */
+  get canModify(): boolean {
+    return this.#target.traits.modify;
+  }
+
   /** False when what the target holds must be read before the next write. */
   get loaded(): boolean {
     return this.#loaded;
