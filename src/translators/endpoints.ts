@@ -156,6 +156,11 @@ function hostRows(
       params: { port: BigInt(ports.uplink) },
       note: 'addresses that nobody knows, from the host',
     });
+  } else {
+    const ids = [...model.hostEndpoints.keys()].sort().join(', ');
+    problems.push(
+      `host endpoints (${ids}): their policy is not enforced yet, so nothing passes between the node and its uplink; pods are judged by their own policy alone`,
+    );
   }
   const own = model.hosts.get(model.config.get('FelixHostname') ?? '');
   if (own === undefined) return rows;

@@ -11,7 +11,12 @@ const RECORDING = path.join(ROOT, 'test/recordings/02-policy.bin');
 const folder = mkdtempSync(path.join(tmpdir(), 'calico-p4-driver-'));
 const socket = `unix:${path.join(folder, 'p4rt.sock')}`;
 const names = path.join(folder, 'names.json');
-const env = { CALICO_P4_TARGET_ADDRESS: socket, CALICO_P4_NAMES_FILE: names, CALICO_P4_LOG_LEVEL: 'info' };
+const env = {
+  CALICO_P4_TARGET_ADDRESS: socket,
+  CALICO_P4_NAMES_FILE: names,
+  CALICO_P4_METRICS_LISTEN: '',
+  CALICO_P4_LOG_LEVEL: 'info',
+};
 
 let embeddedSwitch: Running;
 beforeAll(async () => {
@@ -124,6 +129,12 @@ test.each([
   const lines = driver.output().stderr.trim().split('\n');
   expect(lines.at(-1)).toMatch(/^calico-p4: /);
   expect(lines.at(-1)).toMatch(code);
+});
+
+test('without descriptors 3 and 4 it says how to give them', async () => {
+  const { code, stderr } = await run('calico-p4', ['driver'], env);
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^calico-p4: file descriptor 3 was not given: .*3<STREAM 4>ANSWERS.*\[USAGE\]$/m);
 });
 
 test('SIGTERM ends the driver quietly', async () => {

@@ -1,4 +1,4 @@
-import { createReadStream, createWriteStream, fstatSync, lstatSync, unlinkSync } from 'node:fs';
+import { createReadStream, createWriteStream, fstatSync, lstatSync, unlinkSync, type Stats } from 'node:fs';
 import { connect, createServer, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { CalicoP4Error } from '../../errors';
@@ -38,18 +38,21 @@ export function openFelixFds(readFd = FELIX_READ_FD, writeFd = FELIX_WRITE_FD): 
 const READ_AHEAD = { highWaterMark: 1024 * 1024 } as const;
 
 function isPolled(fd: number): boolean {
+  let stat: Stats | undefined;
   try {
-    const stat = fstatSync(fd);
-    return stat.isFIFO() || stat.isSocket();
-  } catch (e) {
-    throw new CalicoP4Error(
-      'USAGE',
-      `file descriptor ${fd} is not open: Felix starts the driver with its messages on ${FELIX_READ_FD} and answers on ${FELIX_WRITE_FD}; ` +
-        'to start it by hand, give it both, or a unix socket',
-      { fd },
-      { cause: e },
-    );
+    stat = fstatSync(fd);
+  } catch {
+    // Not open at all.
   }
+  if (stat?.isFIFO() === true || stat?.isSocket() === true) return true;
+  if (stat?.isFile() === true || stat?.isCharacterDevice() === true) return false;
+  // What nobody gave us may be one of Node's own by now (its event poll has the first free number).
+  throw new CalicoP4Error(
+    'USAGE',
+    `file descriptor ${fd} was not given: Felix starts the driver with its messages on ${FELIX_READ_FD} and answers on ${FELIX_WRITE_FD}; ` +
+      `by hand: calico-p4 driver ${FELIX_READ_FD}<STREAM ${FELIX_WRITE_FD}>ANSWERS, or felix.link: unix:/path`,
+    { fd },
+  );
 }
 
 /** Connects to a unix socket on which the other side speaks as Felix. @throws CalicoP4Error FELIX_LINK_CLOSED */

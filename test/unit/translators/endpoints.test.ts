@@ -79,10 +79,11 @@ test('pods reach the host only if the configuration says so', () => {
 
 test('with a host endpoint, whose policy is not enforced yet, host and uplink are closed to each other', () => {
   const hostEndpoint = { id: 'eth0' } as HostEndpoint;
-  const rows = texts(
-    model({ FelixHostname: 'node-p4' }, { hostEndpoints: new Map([['eth0', hostEndpoint]]) }),
-    [],
-  );
+  const closed = model({ FelixHostname: 'node-p4' }, { hostEndpoints: new Map([['eth0', hostEndpoint]]) });
+  const rows = texts(closed, []);
+  expect(endpointRows(closed, [], PORTS).problems).toEqual([
+    expect.stringMatching(/^host endpoints \(eth0\): their policy is not enforced yet/),
+  ]);
   expect(rows).not.toContain('default_route source=0x3 -> to_uplink(port=0x0)');
   expect(rows).toContain(
     'local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x0, from_outside=0x0)',
