@@ -3,12 +3,12 @@ import fc from 'fast-check';
 import { arbitraryChange, changed } from '../support/changes';
 import { arbitraryModel, arbitraryNodePacket, type NodePacket } from '../support/arbitraries';
 import { TARGET_KINDS } from './support/embedded-node';
+import { SEED as seed } from '../seed';
 import { startAtomicNode, statsText } from './support/atomicity';
 
 const PACKETS = 40;
 const RUNS = Number(process.env['CALICO_P4_TEST_RUNS'] ?? 30);
 /** CALICO_P4_TEST_SEED repeats a run. */
-const seed = Number(process.env['CALICO_P4_TEST_SEED'] ?? Date.now() % 1_000_000);
 
 describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
   test('random updates', async () => {

@@ -38,11 +38,17 @@ interface Driver extends Running {
   }[];
 }
 
+const drivers: Running[] = [];
+afterEach(async () => {
+  for (const driver of drivers.splice(0)) await stop(driver);
+});
+
 function startDriver(): Driver {
   const driver = start('calico-p4-felix-driver', [], {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
     env,
   });
+  drivers.push(driver);
   const statuses: Driver['statuses'] = [];
   const decoder = createFrameDecoder();
   (driver.child.stdio[4] as Readable).on('data', (chunk: Uint8Array) => {
@@ -54,8 +60,8 @@ function startDriver(): Driver {
 }
 
 async function rowsOf(args: readonly string[]): Promise<string[]> {
-  const { code, stdout, stderr } = await run('calico-p4', ['tables', '--json', ...args]);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const { code, stdout } = await run('calico-p4', ['tables', '--json', ...args]);
+  expect(code).toBe(0);
   return stdout.trim().split('\n').sort();
 }
 
@@ -90,7 +96,7 @@ test('the driver does what replay does, reports its endpoints, and the target ou
     run('calico-p4', ['trace', ...live, ...packet]),
     run('calico-p4', ['trace', '--stream', RECORDING, ...packet]),
   ]);
-  expect(onLive).toEqual(onStream);
+  expect(onLive.stdout).toEqual(onStream.stdout);
   expect(onLive.stdout).toMatch(/^(ALLOWED|DENIED)/m);
 
   // Felix goes away: the driver ends with an error, and policy stays in force.

@@ -8,6 +8,7 @@ import { sendPacket } from '../../src/cli/packets';
 import { packetVerdict, type PacketVerdict } from '../../src/cli/verdict';
 import { arbitraryScenario } from '../support/arbitraries';
 import { formatPacket } from '../../src/packet/describe';
+import { SEED as seed } from '../seed';
 import { startEmbeddedNode, TARGET_KINDS, type EmbeddedNode } from './support/embedded-node';
 
 const VERDICTS = 20_000;
@@ -53,9 +54,6 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
     console.info(`seed ${seed}: ${compared} verdicts compared`);
   }, 900_000);
 });
-
-/** CALICO_P4_TEST_SEED repeats a run. */
-const seed = Number(process.env['CALICO_P4_TEST_SEED'] ?? Date.now() % 1_000_000);
 
 function expected({ verdict, out, stage, decidedBy }: NodeEvaluation): PacketVerdict {
   return {

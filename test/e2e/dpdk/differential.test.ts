@@ -6,6 +6,7 @@
  *
  * Not covered: lifetimes of learned entries (the packets of a run take milliseconds).
  */
+import { SEED } from '../../seed';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -65,7 +66,7 @@ describe('DPDK takes the pipeline', () => {
 });
 
 /** Three fixed ones and a new one. */
-const SEEDS = [1, 2, 3, Math.floor(Math.random() * 2 ** 31)];
+const SEEDS = [1, 2, 3, SEED];
 
 describe('the interpreter agrees with DPDK', () => {
   it.each(SEEDS)('rows and packets of seed %d', (seed) => {

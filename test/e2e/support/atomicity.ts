@@ -244,7 +244,9 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
         );
       }
       const isNew = probe.ofNew || got === probe.toNew;
-      if (isNew && got !== undefined && !opened.has(probe)) opened.set(probe, policyWrites);
+      // Until the first writes have closed it, an old endpoint with the same port and address goes on as before.
+      const byTheOldOne = !pastClosing && got === before;
+      if (isNew && got !== undefined && !byTheOldOne && !opened.has(probe)) opened.set(probe, policyWrites);
     };
 
     onWrite = (op) => {

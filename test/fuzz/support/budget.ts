@@ -3,6 +3,7 @@
  * CALICO_P4_FUZZ_RUNS multiplies it. `make fuzz` gives CALICO_P4_FUZZ_SECONDS instead, which the properties share by weight: they go on
  * with new seeds until their time is up. CALICO_P4_FUZZ_SEED repeats a run from the seed that it printed.
  */
+import { SEED } from '../../seed';
 import fc from 'fast-check';
 
 const WEIGHTS = {
@@ -23,7 +24,9 @@ export type Target = keyof typeof WEIGHTS;
 const TOTAL = Object.values(WEIGHTS).reduce((sum, weight) => sum + weight, 0);
 const SECONDS = numberOf('CALICO_P4_FUZZ_SECONDS');
 const MULTIPLIER = numberOf('CALICO_P4_FUZZ_RUNS') ?? 1;
-const FIRST_SEED = numberOf('CALICO_P4_FUZZ_SEED') ?? Math.floor(Math.random() * 0x7fff_ffff);
+const FIRST_SEED =
+  numberOf('CALICO_P4_FUZZ_SEED') ??
+  (numberOf('CALICO_P4_FUZZ_SECONDS') === undefined ? SEED : Math.floor(Math.random() * 0x7fff_ffff));
 /** Runs between two looks at the clock. */
 const BATCH = 50;
 
