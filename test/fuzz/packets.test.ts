@@ -199,7 +199,7 @@ test(
       }
     });
     await fuzz('packets', 300, property);
-    expect(passed).toBeGreaterThan(50);
+    expect(passed).toBeGreaterThan(20);
     expect(dropped).toBeGreaterThan(50);
   },
   timeoutOf('packets'),
