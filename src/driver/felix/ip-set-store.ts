@@ -29,6 +29,9 @@ const MAX_STEPS = 32;
 /** Of the members in the history, those that are kept beyond as many as the set has. */
 const SPARE_MEMBERS = 1024;
 
+/** Strings that are remembered to be shared: some 10 MB. */
+const MAX_SHARED = 100_000;
+
 interface Entry {
   set: IpSet;
   readonly members: Set<string>;
@@ -44,10 +47,12 @@ interface Entry {
 export function createIpSetStore(): IpSetStore {
   const sets = new Map<string, IpSet>();
   const entries = new Map<string, Entry>();
+  const shared = createSharing();
   let changed = new Set<string>();
 
   function put(id: string, type: IpSetType, members: readonly string[]): void {
-    const live = new Set(members);
+    const live = new Set<string>();
+    comeTo(live, members, shared);
     const set = { id, type, members: live };
     sets.set(id, set);
     entries.set(id, { set, members: live, steps: 0, cost: 0, start: undefined, fresh: true });
@@ -88,9 +93,9 @@ export function createIpSetStore(): IpSetStore {
         put(id, type, members);
         return true;
       }
-      added.forEach((member) => entry.members.add(member));
+      const came = comeTo(entry.members, added, shared);
       removed.forEach((member) => entry.members.delete(member));
-      step(entry, added, removed);
+      step(entry, came, removed);
       return true;
     },
     change(id, added, removed) {
@@ -102,20 +107,8 @@ export function createIpSetStore(): IpSetStore {
           { ipSet: id },
         );
       }
-      const { members } = entry;
-      let came: string[] = [];
-      for (const member of added) {
-        if (!members.has(member)) {
-          members.add(member);
-          came.push(member);
-        }
-      }
-      let went: string[] = [];
-      for (const member of removed) {
-        if (members.delete(member)) {
-          went.push(member);
-        }
-      }
+      let came = comeTo(entry.members, added, shared);
+      let went = goFrom(entry.members, removed);
       if (came.length > 0 && went.length > 0) {
         const both = net([{ added: came, removed: went }]);
         came = both.added;
@@ -135,16 +128,16 @@ export function createIpSetStore(): IpSetStore {
         if (entry === undefined) {
           continue;
         }
-        const { fresh } = entry;
+        const { start, fresh } = entry;
+        entry.start = undefined;
         entry.fresh = false;
-        if (entry.start === undefined) {
+        if (start === undefined) {
           continue;
         }
-        const { set: before, cost } = entry.start;
-        entry.start = undefined;
-        const steps = stepsBetween(before, entry.set);
+        const { set: before, cost } = start;
+        const steps = fresh ? undefined : stepsBetween(before, entry.set);
         if (steps === undefined) {
-          // Nobody knows what its history leads to.
+          // It leads back to nothing that anybody has read.
           setChange(entry.set, undefined);
           entry.steps = 0;
           entry.cost = 0;
@@ -155,9 +148,7 @@ export function createIpSetStore(): IpSetStore {
         if (all.added.length === 0 && all.removed.length === 0) {
           entry.set = before;
           sets.set(id, before);
-          if (!fresh) {
-            unchanged.push(id);
-          }
+          unchanged.push(id);
           continue;
         }
         entry.steps += 1;
@@ -171,6 +162,49 @@ export function createIpSetStore(): IpSetStore {
       changed = new Set();
       return unchanged;
     },
+  };
+}
+
+/** Adds `sent`, and returns those that were not there. */
+function comeTo(
+  members: Set<string>,
+  sent: readonly string[],
+  shared: (text: string) => string,
+): readonly string[] {
+  const came: string[] = [];
+  for (const text of sent) {
+    const member = shared(text);
+    const size = members.size;
+    members.add(member);
+    if (members.size > size) {
+      came.push(member);
+    }
+  }
+  return came;
+}
+
+/** Removes `sent`, and returns those that were there: mostly all of them, and then it is `sent` itself. */
+function goFrom(members: Set<string>, sent: readonly string[]): readonly string[] {
+  const went = sent.filter((member) => members.delete(member));
+  return went.length === sent.length ? sent : went;
+}
+
+/**
+ * One string for all sets that an address is in: most are in a dozen. It also makes the string cheap to look up wherever it goes, as its
+ * hash is known. What no set has any more stays until there are too many; then all are forgotten, and strings are shared anew.
+ */
+function createSharing(): (text: string) => string {
+  let texts = new Map<string, string>();
+  return (text) => {
+    const known = texts.get(text);
+    if (known !== undefined) {
+      return known;
+    }
+    if (texts.size >= MAX_SHARED) {
+      texts = new Map();
+    }
+    texts.set(text, text);
+    return text;
   };
 }
 
