@@ -1,6 +1,8 @@
 import { rowKey, type Row } from '../translators/rows';
+import { askersOf, type Asker } from './askers';
+import { isOfChangedPage, type PageChanges } from './pages';
 import type { Delta, RowsByTable } from './row-tracker';
-import { roleOf, tablesOf, type WriteOrder } from './write-order';
+import { roleOf, selectorsOf, spacesOf, tablesOf, type WriteOrder } from './write-order';
 
 /**
  * Which gates must be shut while selector rows change. Selector rows change one by one, so for a while packets meet
@@ -13,7 +15,7 @@ import { roleOf, tablesOf, type WriteOrder } from './write-order';
  *
  * A lookup that misses for that reason would take the node's default: a verdict that neither state gives. So each gate
  * from which such a node can be reached is shut for the time of the change. Plain moves between values that stay, a new
- * pod, or a removed one shut nothing.
+ * pod, or a removed one shut nothing; nor does a new value that is like an old one in all that the node asks for.
  *
  * @returns keys of rows of `actual` gate tables
  */
@@ -22,23 +24,26 @@ export function gatesToHold(
   actual: RowsByTable,
   desired: RowsByTable,
   order: WriteOrder,
+  pages: PageChanges,
 ): ReadonlySet<string> {
   const held = new Set<string>();
   const changed = [...delta.inserts, ...delta.modifies.map((m) => m.to), ...delta.deletes];
   const roles = new Set(changed.map((row) => roleOf(order, row.table)));
   if (!roles.has('selector') || !(roles.has('node') || roles.has('gate'))) return held;
 
-  const oldValues = valuesGiven(actual, order);
-  const newValues = valuesGiven(desired, order);
-  const fresh = !isSubset(newValues, oldValues);
-  const vanished = !isSubset(oldValues, newValues);
-  if (!fresh && !vanished) return held;
-
   const oldNodes = nodesNamed(actual, order);
   const newNodes = nodesNamed(desired, order);
+  const retired = without(oldNodes, newNodes);
+  const begun = without(newNodes, oldNodes);
+  if (retired.size === 0 && begun.size === 0) return held;
+
   const incomplete = new Set<bigint>();
-  if (fresh) for (const node of oldNodes) if (!newNodes.has(node)) incomplete.add(node);
-  if (vanished) for (const node of newNodes) if (!oldNodes.has(node)) incomplete.add(node);
+  for (const space of spacesOf(order)) {
+    const old = valuesGiven(actual, order, space, pages);
+    const next = valuesGiven(desired, order, space, pages);
+    addIncomplete(incomplete, space, retired, actual, order, { fresh: without(next, old), known: old });
+    addIncomplete(incomplete, space, begun, desired, order, { fresh: without(old, next), known: next });
+  }
   if (incomplete.size === 0) return held;
 
   addNodesReaching(incomplete, order, [actual, desired]);
@@ -104,10 +109,92 @@ export function gatesNaming(
   return found;
 }
 
-function valuesGiven(state: RowsByTable, order: WriteOrder): Set<string> {
-  const values = new Set<string>();
-  for (const table of tablesOf(order, 'selector')) {
-    for (const row of state.get(table)?.values() ?? []) values.add(order.gives(row));
+/** Values that a node of a state may meet: those it has rows for, where it needs them, and those it may not have. */
+interface Values {
+  readonly known: ReadonlySet<bigint>;
+  readonly fresh: ReadonlySet<bigint>;
+}
+
+/** Look-ups beyond which every node is taken to be incomplete: closed is always right. */
+const EFFORT_MAX = 5_000_000;
+
+/** Adds those of `nodes`, which `state` has, that may lack a row for a fresh value. */
+function addIncomplete(
+  incomplete: Set<bigint>,
+  space: string,
+  nodes: ReadonlySet<bigint>,
+  state: RowsByTable,
+  order: WriteOrder,
+  values: Values,
+): void {
+  const { fresh } = values;
+  if (fresh.size === 0 || nodes.size === 0) return;
+  const askers = askersOf(space, order, [state], nodes);
+  const masked = order.tables.some((table) => table.space === space && table.masks === true);
+  const others = masked ? undefined : nodesAskedElsewhere(space, order, state);
+  const known = new Map<bigint, ReadonlySet<bigint>>();
+  let effort = EFFORT_MAX;
+  for (const node of nodes) {
+    const asker = askers.get(node);
+    if (asker === undefined) {
+      // Without a mask it is not asked. Elsewhere no row says whether it is.
+      if (others?.has(node) === false) incomplete.add(node);
+      continue;
+    }
+    effort -= fresh.size;
+    if (effort >= 0 && answersAll(asker, fresh)) continue;
+    if (masked && effort >= 0) {
+      // No row for what is left of a value behind the mask: that is the default, if a known value says so.
+      let behind = known.get(asker.mask);
+      if (behind === undefined) {
+        effort -= values.known.size;
+        behind = new Set([...values.known].map((value) => value & asker.mask));
+        known.set(asker.mask, behind);
+      }
+      if (answersAll(asker, fresh, behind)) continue;
+    }
+    incomplete.add(node);
+  }
+}
+
+function answersAll(
+  { mask, answers }: Asker,
+  values: ReadonlySet<bigint>,
+  known?: ReadonlySet<bigint>,
+): boolean {
+  for (const value of values) {
+    const left = value & mask;
+    if (!answers.has(left) && known?.has(left) !== true) return false;
+  }
+  return true;
+}
+
+/** Nodes with rows that answer to values of other spaces: a node asks in one. */
+function nodesAskedElsewhere(space: string, order: WriteOrder, state: RowsByTable): ReadonlySet<bigint> {
+  const nodes = new Set<bigint>();
+  for (const table of order.tables) {
+    if (table.role !== 'node' || table.space === undefined || table.space === space) continue;
+    for (const row of state.get(table.table)?.values() ?? []) nodes.add(order.partOf(row));
+  }
+  return nodes;
+}
+
+/** Values that rows give to programs of both states. */
+function valuesGiven(
+  state: RowsByTable,
+  order: WriteOrder,
+  space: string,
+  pages: PageChanges,
+): ReadonlySet<bigint> {
+  const values = new Set<bigint>();
+  // Rows that give the same share their parameters, most often.
+  const seen = new Set<Row['params']>();
+  for (const table of selectorsOf(order, space)) {
+    for (const row of state.get(table)?.values() ?? []) {
+      if (seen.has(row.params) || isOfChangedPage(pages, row, order)) continue;
+      seen.add(row.params);
+      values.add(order.value(row));
+    }
   }
   return values;
 }
@@ -128,7 +215,8 @@ function nodesNamed(state: RowsByTable, order: WriteOrder): Set<bigint> {
   return nodes;
 }
 
-function isSubset<T>(small: ReadonlySet<T>, large: ReadonlySet<T>): boolean {
-  for (const value of small) if (!large.has(value)) return false;
-  return true;
+function without(all: ReadonlySet<bigint>, these: ReadonlySet<bigint>): ReadonlySet<bigint> {
+  const left = new Set<bigint>();
+  for (const one of all) if (!these.has(one)) left.add(one);
+  return left;
 }
