@@ -58,7 +58,7 @@ scaleTest(
       Object.fromEntries(byTable),
     );
     expect(members).toBeGreaterThan(100);
-    expect((byTable.get('addr_class') ?? 0) / members).toBeLessThanOrEqual(1);
+    expect((byTable.get('addr_labels') ?? 0) / members).toBeLessThanOrEqual(1);
     // A class that nobody had before has a row in each node that asks for one of its labels: docs/guarantees.md.
     if (BATCH >= 512) expect(rows / members).toBeLessThanOrEqual(6);
   },

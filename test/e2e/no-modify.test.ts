@@ -106,11 +106,11 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
       [2, 3],
     ],
     ['a rule with known ports', { shopRules: [...BASE.shopRules, fromSet(ports(443))] }, OPEN, [2, 3]],
-    // A new port class changes what ports mean to the old program: shut on every target.
+    // A single port is asked by the new nodes only.
     ['a rule with a new port', { shopRules: [...BASE.shopRules, fromSet(ports(22))] }, [2, 4], [2, 4]],
-    // The class of two addresses changes under cover of addr_class_prefix.
+    // The labels of two addresses change under cover of addr_labels_prefix.
     ['members get a CIDR around them', { nets: [...BASE.nets, '10.65.9.0/24'] }, [2, 6], [2, 12]],
-    // The class of a CIDR changes, and nothing can cover that: every gate of the node.
+    // The labels of a CIDR change, and nothing can cover that: every gate of the node.
     [
       'a rule names the CIDR of a set',
       { shopRules: [...BASE.shopRules, ruleOf({ action: 'deny', srcNets: ['172.16.0.0/16'] })] },
