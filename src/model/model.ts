@@ -98,7 +98,7 @@ export interface IpSet {
  * and applies what it met, oldest first; when the walk ends without meeting it, the whole set must be read.
  *
  * The history is short: the steps of one batch become one step when the batch is taken (ModelBuilder.takeChanges), and of the older ones
- * no more are kept than some 30 batches, nor more members than the set has, and 1,024. The oldest objects then lose their `change`.
+ * no more are kept than 8 batches, nor more members than the set has plus 1,024. The oldest objects then lose their `change`.
  */
 export interface IpSetChange {
   readonly before: IpSet;

@@ -25,7 +25,7 @@ export interface IpSetStore {
 }
 
 /** Batches of a set's history; when it is full, the older half goes. */
-const MAX_STEPS = 32;
+const MAX_STEPS = 8;
 /** Of the members in the history, those that are kept beyond as many as the set has. */
 const SPARE_MEMBERS = 1024;
 

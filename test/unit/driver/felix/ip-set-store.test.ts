@@ -203,7 +203,7 @@ describe('a history does not grow for ever', () => {
       store.change('s', [], [`${i}b`]);
       store.settle();
       expect(reader.read('s')).toBe(1);
-      expect(history(store).steps).toBeLessThanOrEqual(32);
+      expect(history(store).steps).toBeLessThanOrEqual(8);
     }
   });
 
