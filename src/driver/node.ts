@@ -81,20 +81,20 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
         return now === undefined || !sameContent(now, row);
       });
 
-      // With the old and the new programs side by side, both complete for the old and the new classes, fewer endpoints
+      // With the old and the new programs side by side, both complete for the old and the new labels, fewer endpoints
       // need to be shut while rows change. Without changed programs nothing is gained, and without MODIFY nothing either.
       let between: ApplyResult | undefined;
       const programs = [...model.policies.values(), ...model.profiles.values(), ...model.workloads.values()];
       if (reconciler.canModify && lastPrograms.length > 0 && !sameItems(programs, lastPrograms)) {
         const transition = compiler.compile(model, endpoints, 'transition');
-        names = namesOf(endpoints, transition.outcomes.values(), ports);
+        names = namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
         const { removed, written } = transition.changes;
         reconciler.changeDesired([...removed.values(), ...closing.map(([, row]) => row)], written.values());
         between = await reconciler.apply(transition.phase === 'transition');
       }
       lastPrograms = programs;
       const compiled = compiler.compile(model, endpoints);
-      names = namesOf(endpoints, compiled.outcomes.values(), ports);
+      names = namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports);
 
       const down = new Set(model.workloads.keys());
       // Never all rows: there are hundreds of thousands, and few of them change.
@@ -105,6 +105,7 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
       );
       ways = waysNow;
       const applied = both(between, await reconciler.apply());
+      if (applied.failed.size === 0) compiler.settle();
 
       const failures = endpointFailures(applied, endpoints);
       const failedEps = new Set(failures.map(({ ep }) => ep));

@@ -116,8 +116,15 @@ export interface ClassView {
   readonly slices: Slices;
 }
 
-/** Of one class: the (protocol, port) pairs of a group. */
-export type Slices = (group: number) => readonly { readonly protocol: number; readonly port: number }[];
+/** A (protocol, port) pair of an IP_AND_PORT set that an address is in, and its label. */
+export interface Slice {
+  readonly label: number;
+  readonly protocol: number;
+  readonly port: number;
+}
+
+/** Of one class: the slices of a group. */
+export type Slices = (group: number) => readonly Slice[];
 
 const NO_SLICES: Slices = () => [];
 
@@ -375,7 +382,7 @@ export function holds(match: AddressMatch | null, view: ClassView): boolean {
   if (match === null) return true;
   for (const label of match.allOf) if (!view.has(label)) return false;
   for (const label of match.noneOf) if (view.has(label)) return false;
-  return match.anyOf === null || match.anyOf.some((label) => view.has(label));
+  return true;
 }
 
 function portsDependOnClass(match: PortMatch | null): boolean {
@@ -396,12 +403,5 @@ function portKey(match: PortMatch | null): unknown {
 }
 
 function groupsOf(address: AddressMatch | null, ports: PortMatch | null): readonly number[] {
-  return [
-    ...new Set([
-      ...(address?.anyOf ?? []),
-      ...(address?.allOf ?? []),
-      ...(address?.noneOf ?? []),
-      ...portGroups(ports),
-    ]),
-  ];
+  return [...new Set([...(address?.allOf ?? []), ...(address?.noneOf ?? []), ...portGroups(ports)])];
 }

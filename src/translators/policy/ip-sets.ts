@@ -1,10 +1,20 @@
-import type { IpSet } from '../../model/model';
+import type { IpSet, IpSetChange } from '../../model/model';
 import type { Prefix, PrefixCache } from './address';
 import type { Labels } from './labels';
 import { hasPorts, protocolNumber } from './protocols';
 
-/** Which prefixes have which label, for one group (one label for a plain group, one for each slice of an IP_AND_PORT set). */
+/**
+ * Which prefixes have which label, for one group (one label for a plain group, one for each slice of an IP_AND_PORT set). What
+ * `IpSets` hands out is live: it changes with its set.
+ */
 export type Membership = ReadonlyMap<number, ReadonlySet<Prefix>>;
+
+/** A prefix that got or lost a label. */
+export interface MemberChange {
+  readonly label: number;
+  readonly prefix: Prefix;
+  readonly added: boolean;
+}
 
 export const NO_MEMBERS: Membership = new Map();
 
@@ -18,9 +28,14 @@ export type SetUse = 'addresses' | 'ports';
 export type SetState = 'good' | 'partial' | 'unusable';
 
 export interface IpSets {
-  /** Reads the set again if the model's object is another one than last time. */
+  /** Brings what is known of the set to the model's. */
   state(id: string, use: SetUse): SetState;
   membership(id: string, use: SetUse): Membership;
+  /**
+   * What changed in memberships since the last call, in order: whoever had taken in a membership by then has it as it is now after
+   * applying these. A set that was read anew is another Membership, with no changes.
+   */
+  takeChanges(): ReadonlyMap<Membership, readonly MemberChange[]>;
   /** The prefixes of all sets that are read. */
   prefixes(): Iterable<Prefix>;
   /** Starts a compile: takes the model's sets; what was read of sets that nobody asked for since the last call is forgotten. */
@@ -28,11 +43,16 @@ export interface IpSets {
 }
 
 interface ReadSet {
-  readonly source: IpSet;
-  readonly members: Membership;
-  readonly bad: readonly string[];
+  source: IpSet;
+  readonly members: Map<number, Set<Prefix>>;
+  readonly bad: Set<string>;
+  /** Some members mean the same: then a member that goes does not tell whether its prefix does. */
+  ambiguous: boolean;
+  changes: MemberChange[];
   asked: boolean;
 }
+
+type Slot = { readonly label: number; readonly prefix: Prefix } | 'nowhere' | undefined;
 
 export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
   const read = new Map<string, ReadSet>();
@@ -44,6 +64,81 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
     if (reported.has(key)) return;
     reported.add(key);
     onProblem(message());
+  };
+
+  const slotOf = (source: IpSet, member: string): Slot => {
+    if (source.type !== 'IP_AND_PORT') {
+      const prefix = prefixes.parse(member);
+      return typeof prefix === 'object' ? { label: labels.set(source.id), prefix } : prefix;
+    }
+    const slice = readPortMember(member, prefixes);
+    if (slice === undefined) return undefined;
+    // Packets of other protocols have no port that could be in the set.
+    if (slice.prefix === 'nowhere' || !hasPorts(slice.protocol)) return 'nowhere';
+    return {
+      label: labels.slice(labels.ports(source.id), slice.protocol, slice.port),
+      prefix: slice.prefix,
+    };
+  };
+
+  const add = (set: ReadSet, member: string): void => {
+    const slot = slotOf(set.source, member);
+    if (slot === undefined) set.bad.add(member);
+    if (typeof slot !== 'object') return;
+    const at = set.members.get(slot.label);
+    if (at?.has(slot.prefix) === true) {
+      set.ambiguous = true;
+      return;
+    }
+    if (at === undefined) set.members.set(slot.label, new Set([slot.prefix]));
+    else at.add(slot.prefix);
+    set.changes.push({ ...slot, added: true });
+  };
+
+  const remove = (set: ReadSet, member: string): void => {
+    const slot = slotOf(set.source, member);
+    if (slot === undefined) set.bad.delete(member);
+    if (typeof slot !== 'object') return;
+    const at = set.members.get(slot.label);
+    if (at?.delete(slot.prefix) !== true) return;
+    // A plain set keeps its one label when it is empty.
+    if (at.size === 0 && set.source.type === 'IP_AND_PORT') set.members.delete(slot.label);
+    set.changes.push({ ...slot, added: false });
+  };
+
+  const readAnew = (source: IpSet): ReadSet => {
+    const members = new Map<number, Set<Prefix>>();
+    if (source.type !== 'IP_AND_PORT') members.set(labels.set(source.id), new Set());
+    const set: ReadSet = { source, members, bad: new Set(), ambiguous: false, changes: [], asked: true };
+    for (const member of source.members) add(set, member);
+    // Whoever takes it in takes all of it.
+    set.changes = [];
+    return set;
+  };
+
+  /** False when the set must be read anew. */
+  const follow = (set: ReadSet, source: IpSet): boolean => {
+    if (set.ambiguous || set.source.type !== source.type) return false;
+    const steps: IpSetChange[] = [];
+    for (let at: IpSet = source; at !== set.source; at = at.change.before) {
+      if (at.change === undefined) return false;
+      steps.push(at.change);
+    }
+    set.source = source;
+    const before = set.changes.length;
+    for (const { added, removed } of steps.reverse()) {
+      for (const member of removed) remove(set, member);
+      for (const member of added) add(set, member);
+    }
+    if (!set.ambiguous) return true;
+    // Whoever has taken it in must find it as it was.
+    for (const { label, prefix, added } of set.changes.splice(before).reverse()) {
+      const at = set.members.get(label) ?? new Set();
+      if (added) at.delete(prefix);
+      else at.add(prefix);
+      set.members.set(label, at);
+    }
+    return false;
   };
 
   const get = (id: string, use: SetUse): ReadSet | undefined => {
@@ -65,17 +160,17 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
       return undefined;
     }
     let known = read.get(id);
-    if (known?.source !== source) {
-      known = readSet(source, prefixes, labels);
+    if (known === undefined || (known.source !== source && !follow(known, source))) {
+      known = readAnew(source);
       read.set(id, known);
     }
     known.asked = true;
-    if (known.bad.length > 0) {
-      const bad = known.bad;
+    if (known.bad.size > 0) {
+      const { bad } = known;
       report(
         id,
         () =>
-          `IP set ${id}: ${bad.length} members can not be read and match nothing, the first is "${bad[0]!}"`,
+          `IP set ${id}: ${bad.size} members can not be read and match nothing, the first is "${[...bad][0]!}"`,
       );
     }
     return known;
@@ -96,40 +191,19 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
     },
     state(id, use) {
       const known = get(id, use);
-      return known === undefined ? 'unusable' : known.bad.length > 0 ? 'partial' : 'good';
+      return known === undefined ? 'unusable' : known.bad.size > 0 ? 'partial' : 'good';
     },
     membership: (id, use) => get(id, use)?.members ?? NO_MEMBERS,
+    takeChanges() {
+      const taken = new Map<Membership, readonly MemberChange[]>();
+      for (const set of read.values()) {
+        if (set.changes.length === 0) continue;
+        taken.set(set.members, set.changes);
+        set.changes = [];
+      }
+      return taken;
+    },
   };
-}
-
-function readSet(source: IpSet, prefixes: PrefixCache, labels: Labels): ReadSet {
-  const bad: string[] = [];
-  const members = new Map<number, Set<Prefix>>();
-  if (source.type !== 'IP_AND_PORT') {
-    const all = new Set<Prefix>();
-    for (const member of source.members) {
-      const prefix = prefixes.parse(member);
-      if (prefix === undefined) bad.push(member);
-      else if (prefix !== 'nowhere') all.add(prefix);
-    }
-    members.set(labels.set(source.id), all);
-    return { source, members, bad, asked: true };
-  }
-  const group = labels.ports(source.id);
-  for (const member of source.members) {
-    const slice = readPortMember(member, prefixes);
-    if (slice === undefined) {
-      bad.push(member);
-      continue;
-    }
-    // Packets of other protocols have no port that could be in the set.
-    if (slice.prefix === 'nowhere' || !hasPorts(slice.protocol)) continue;
-    const label = labels.slice(group, slice.protocol, slice.port);
-    const at = members.get(label);
-    if (at === undefined) members.set(label, new Set([slice.prefix]));
-    else at.add(slice.prefix);
-  }
-  return { source, members, bad, asked: true };
 }
 
 /** `10.0.0.1,tcp:80`; the address may be a CIDR, the protocol a number. */

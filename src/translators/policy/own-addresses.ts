@@ -43,7 +43,9 @@ function view(
     slices: (group) =>
       [...membership(group)].flatMap(([label, members]) => {
         const info = labels.info(label);
-        return info.kind === 'slice' && isIn(members) ? [info] : [];
+        return info.kind === 'slice' && isIn(members)
+          ? [{ label, protocol: info.protocol, port: info.port }]
+          : [];
       }),
   };
 }

@@ -30,9 +30,8 @@ export interface RuleMatch {
   readonly icmp: IntervalSet | null;
 }
 
-/** All of `allOf`, none of `noneOf`, and one of each list in `anyOf`; numbers are labels. */
+/** All of `allOf`, none of `noneOf`; numbers are labels. */
 export interface AddressMatch {
-  readonly anyOf: readonly number[] | null;
   readonly allOf: readonly number[];
   readonly noneOf: readonly number[];
 }
@@ -132,18 +131,19 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
     undecided();
   }
 
-  const nets = (texts: readonly string[]): { readonly labels: readonly number[]; readonly all: boolean } => {
-    const found: number[] = [];
+  /** The label of a list of CIDRs, as far as they are of the rule's families and can be read. */
+  const nets = (texts: readonly string[]): { readonly label: number | undefined; readonly all: boolean } => {
+    const found: Prefix[] = [];
     let all = true;
-    for (const text of texts) {
-      if (!families.includes(looksLikeV6(text) ? 6 : 4)) continue;
+    const own = texts.filter((text) => families.includes(looksLikeV6(text) ? 6 : 4));
+    for (const text of own) {
       const prefix: Prefix | 'nowhere' | undefined = context.prefixes.parse(text);
       if (prefix === undefined) {
         onProblem(`"${text}" is no CIDR`);
         all = false;
-      } else if (prefix !== 'nowhere') found.push(labels.net(prefix, text));
+      } else if (prefix !== 'nowhere') found.push(prefix);
     }
-    return { labels: found, all };
+    return { label: found.length === 0 ? undefined : labels.nets(found, own.join(' or ')), all };
   };
 
   const address = (
@@ -153,16 +153,16 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
     negativeSets: readonly string[],
     alsoAllOf: readonly number[],
   ): AddressMatch | null => {
-    let anyOf: readonly number[] | null = null;
+    const allOf = [...alsoAllOf];
     if (positiveNets.length > 0) {
-      const found = nets(positiveNets);
-      if (found.all) anyOf = distinct(found.labels);
-      else undecided();
+      const { label, all } = nets(positiveNets);
+      if (!all) undecided();
+      else if (label === undefined) never = true;
+      else allOf.push(label);
     }
     const negative = nets(negativeNets);
     if (!negative.all) undecided();
-    const noneOf = [...negative.labels];
-    const allOf = [...alsoAllOf];
+    const noneOf = negative.label === undefined ? [] : [negative.label];
     for (const id of positiveSets) {
       const state = context.ipSets.state(id, 'addresses');
       if (state === 'unusable') undecided();
@@ -174,13 +174,8 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
       if (state !== 'good') undecided();
       if (state !== 'unusable') noneOf.push(labels.set(id));
     }
-    if (anyOf?.length === 0) never = true;
-    if (anyOf?.length === 1) {
-      allOf.push(anyOf[0]!);
-      anyOf = null;
-    }
-    if (anyOf === null && allOf.length === 0 && noneOf.length === 0) return null;
-    return { anyOf, allOf: distinct(allOf), noneOf: distinct(noneOf) };
+    if (allOf.length === 0 && noneOf.length === 0) return null;
+    return { allOf: distinct(allOf), noneOf: distinct(noneOf) };
   };
 
   const alternatives = (
