@@ -185,6 +185,10 @@ describe('plan', () => {
     ]);
   });
 
+  it('shuts it too where the address had no row there before: whether the default is right now is not known', () => {
+    expect(retiring(0b11, 0, 2)).toHaveLength(3);
+  });
+
   it.each<[string, number, number, number, number[]]>([
     ['that it does not ask for', 0b001, 0b001, 0b101, []],
     // No row, but the default was right for them before.
