@@ -75,15 +75,17 @@ export function nodesThatMind(
   moves: readonly Move[],
   effort: number,
 ): ReadonlySet<bigint> | undefined {
-  // Most masks have nothing to do with most moves, and many nodes have one mask.
+  // Many nodes have one mask, and most masks have nothing to do with most moves.
+  const byBit = movesByBit(moves);
   const byMask = new Map<bigint, readonly Move[]>();
   const minding = new Set<bigint>();
   let left = effort;
   for (const [node, asker] of askers) {
     let seen = byMask.get(asker.mask);
     if (seen === undefined) {
-      left -= moves.length;
-      seen = movesSeen(moves, asker.mask);
+      const candidates = asker.mask === WHOLE ? moves : movesUnder(asker.mask, byBit);
+      left -= candidates.length;
+      seen = movesSeen(candidates, asker.mask);
       byMask.set(asker.mask, seen);
     }
     left -= seen.length;
@@ -93,12 +95,52 @@ export function nodesThatMind(
   return minding;
 }
 
+interface MovesByBit {
+  /** By the position of a bit that changes. */
+  readonly bits: ReadonlyMap<number, readonly Move[]>;
+  /** To or from being dropped: every node has to do with these. */
+  readonly always: readonly Move[];
+}
+
+function movesByBit(moves: readonly Move[]): MovesByBit {
+  const bits = new Map<number, Move[]>();
+  const always: Move[] = [];
+  for (const move of moves) {
+    const { from, to } = move;
+    if (from === undefined || to === undefined) {
+      if (from !== to) always.push(move);
+      continue;
+    }
+    for (const bit of bitsOf(from ^ to)) {
+      const known = bits.get(bit);
+      if (known === undefined) bits.set(bit, [move]);
+      else known.push(move);
+    }
+  }
+  return { bits, always };
+}
+
+function movesUnder(mask: bigint, { bits, always }: MovesByBit): readonly Move[] {
+  return [...always, ...bitsOf(mask).flatMap((bit) => bits.get(bit) ?? [])];
+}
+
+/** Positions of the bits that are set. */
+function bitsOf(value: bigint): readonly number[] {
+  const bits: number[] = [];
+  for (let rest = value, at = 0; rest !== 0n; rest >>= 32n, at += 32) {
+    for (let word = Number(rest & 0xffff_ffffn), bit = 0; word !== 0; word >>>= 1, bit++) {
+      if ((word & 1) === 1) bits.push(at + bit);
+    }
+  }
+  return bits;
+}
+
 /** What is left of `moves` behind a mask, each only once. */
 function movesSeen(moves: readonly Move[], mask: bigint): readonly Move[] {
   const known = new Map<bigint, Set<bigint>>();
   return moves.flatMap((move) => {
     const { from, to } = move;
-    if (from === undefined || to === undefined) return from === to ? [] : [move];
+    if (from === undefined || to === undefined) return [move];
     const [a, b] = [from & mask, to & mask];
     if (a === b) return [];
     const others = known.get(a);
