@@ -126,12 +126,12 @@ export function createAddressClasses(
 
   const addLabel = (prefix: Prefix, label: number): void => {
     const place = placeOf(prefix);
-    place.labels.push(label);
+    place.labels.splice(placeIn(place.labels, label), 0, label);
     dirty.add(place);
   };
   const removeLabel = (prefix: Prefix, label: number): void => {
     const place = placeOf(prefix);
-    place.labels.splice(place.labels.indexOf(label), 1);
+    place.labels.splice(placeIn(place.labels, label), 1);
     dirty.add(place);
   };
 
@@ -170,7 +170,7 @@ export function createAddressClasses(
 
   const classOf = (own: readonly number[], around: LiveClass | undefined): LiveClass => {
     if (own.length === 0 && around !== undefined) return around;
-    const all = [...new Set([...own, ...(around?.labels ?? [])])].sort((a, b) => a - b);
+    const all = merged(own, around?.labels ?? []);
     const key = all.join(',');
     let found = byKey.get(key);
     if (found === undefined) {
@@ -284,6 +284,30 @@ export function createAddressClasses(
       return { born: born.filter((c) => !gone.has(c)), dead: dead.filter((c) => !bornNow.has(c)) };
     },
   };
+}
+
+/** Two sorted lists as one, without repetition. */
+function merged(a: readonly number[], b: readonly number[]): readonly number[] {
+  const out: number[] = [];
+  for (let i = 0, j = 0; i < a.length || j < b.length;) {
+    const [x = Infinity, y = Infinity] = [a[i], b[j]];
+    out.push(Math.min(x, y));
+    if (x <= y) i++;
+    if (y <= x) j++;
+  }
+  return out;
+}
+
+/** Where a label is in a sorted list, or belongs. */
+function placeIn(labels: readonly number[], label: number): number {
+  let low = 0;
+  let high = labels.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (labels[middle]! < label) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function slicesOf(all: readonly number[], labels: Labels): Slices {

@@ -5,25 +5,23 @@ import { rowKey } from '../rows';
 import { createPrefixCache } from './address';
 import type { AddressClasses, ClassChanges } from './address-classes';
 import { createAddressClasses } from './address-classes';
-import type { SrcForm } from './conditions';
 import { createForms } from './conditions';
 import type { Branch, Leaf, Node } from './diagram';
 import { createDiagram } from './diagram';
 import { createIdSpace } from './ids';
 import { createIntervals } from './intervals';
-import type { Membership } from './ip-sets';
+import type { Membership, SetChanges } from './ip-sets';
 import { createIpSets, NO_MEMBERS } from './ip-sets';
 import { createLabels } from './labels';
 import type { TooLarge } from './node-rows';
 import { createNodeRows } from './node-rows';
-import { ownAddresses } from './own-addresses';
 import type { Direction, Outcome } from './outcomes';
 import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT } from './outcomes';
 import type { Page } from './pages';
 import { createPages, PAGE_ROOM } from './pages';
 import { createPortLabels } from './port-labels';
+import { createProgramCache } from './program-cache';
 import { createPrograms } from './programs';
-import { reachable } from './reachable';
 import type { RowChanges } from './row-store';
 import { createRowStore } from './row-store';
 import type { SizeLimits } from './size-limits';
@@ -99,6 +97,11 @@ export function createPolicyCompiler(
   const forms = createForms(intervals);
   const diagram = createDiagram(forms, intervals, (group) => labelsOf(group));
   const programs = createPrograms(forms, { prefixes, labels, intervals, ipSets });
+  const cache = createProgramCache(programs, {
+    prefixes,
+    labels,
+    membership: (group) => membershipOf(group),
+  });
   const rows = createRowStore();
   const pages = createPages();
   const openPages = new Map<number, OpenPage>();
@@ -144,9 +147,9 @@ export function createPolicyCompiler(
   /** Brings each page's addresses to what its labels are now. */
   const updatePages = (
     wanted: ReadonlyMap<number, Membership>,
+    memberChanges: SetChanges['members'],
     keepUnused: boolean,
   ): ReadonlyMap<number, ClassChanges> => {
-    const memberChanges = ipSets.takeChanges();
     const changed = new Map<number, ClassChanges>();
     for (const [number, { classes }] of openPages) {
       if (pages.pages.has(number)) continue;
@@ -176,32 +179,31 @@ export function createPolicyCompiler(
     const onProblem = (message: string): void => {
       problems.add(message);
     };
-    ipSets.begin(model.ipSets, onProblem);
-    programs.begin(now, onProblem);
+    const setChanges = ipSets.begin(now.ipSets, onProblem);
+    if (!setChanges.onlyMembers) ipSets.askAgain();
+    cache.begin(now, setChanges, onProblem);
 
     const roots = new Map<string, Root>();
     const groups = new Set<number>();
     pages.begin();
     for (const { ep, workload } of endpoints) {
-      const own = ownAddresses(workload, prefixes, labels, membershipOf);
+      const compiled = cache.of(ep, workload);
       for (const direction of ['ingress', 'egress'] as const) {
-        // Sources that the endpoint may spoof can be anything.
-        const spoofs = direction === 'egress' && workload.allowSpoofedSourcePrefixes.length > 0;
-        const program = programs.of(workload, direction, spoofs ? [] : own);
-        const asked = askedGroups(reachable(program));
+        const { rules, groups: asked } = compiled[direction];
         const asks = new Set([...asked].flatMap(labelsOf));
         const page = pages.place(`${ep}/${direction}`, asks);
         const instead = diagram.root(programs.closed(direction), NO_PAGE) as Leaf;
-        const root = { ep, direction, workload, instead, rules: program.length };
+        const root = { ep, direction, workload, instead, rules: rules.length };
         if (page === undefined) {
           onProblem(tooManyLabels(root, asks.size));
           roots.set(`${ep}/${direction}`, { ...root, node: instead, page: NO_PAGE });
           continue;
         }
         for (const group of asked) groups.add(group);
-        roots.set(`${ep}/${direction}`, { ...root, node: diagram.root(program, page), page });
+        roots.set(`${ep}/${direction}`, { ...root, node: diagram.root(rules, page), page });
       }
     }
+    cache.end();
     pages.end(phase === 'transition');
 
     const wanted = new Map<number, Membership>();
@@ -210,7 +212,7 @@ export function createPolicyCompiler(
       if (membership !== NO_MEMBERS) wanted.set(group, membership);
     }
     memberships = wanted;
-    const classChanges = updatePages(wanted, phase === 'transition');
+    const classChanges = updatePages(wanted, setChanges.members, phase === 'transition');
 
     const before = phase === 'transition' ? [...lastRoots.values()].map((root) => root.node) : [];
     const updated = nodeRows.update([...roots.values()], before, classChanges);
@@ -279,15 +281,6 @@ export function createPolicyCompiler(
       };
     },
   };
-}
-
-function askedGroups(forms: readonly SrcForm[]): ReadonlySet<number> {
-  const groups = new Set<number>();
-  for (const form of forms) {
-    for (const group of form.groups) groups.add(group);
-    for (const group of form.tail.groups) groups.add(group);
-  }
-  return groups;
 }
 
 const EMPTY_MODEL: Pick<FelixModel, 'ipSets'> = { ipSets: new Map() };

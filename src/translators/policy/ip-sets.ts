@@ -28,18 +28,25 @@ export type SetUse = 'addresses' | 'ports';
 export type SetState = 'good' | 'partial' | 'unusable';
 
 export interface IpSets {
-  /** Brings what is known of the set to the model's. */
+  /** Of a set that a rule names. */
   state(id: string, use: SetUse): SetState;
   membership(id: string, use: SetUse): Membership;
-  /**
-   * What changed in memberships since the last call, in order: whoever had taken in a membership by then has it as it is now after
-   * applying these. A set that was read anew is another Membership, with no changes.
-   */
-  takeChanges(): ReadonlyMap<Membership, readonly MemberChange[]>;
+  /** Starts a compile: takes the model's sets, and brings those that rules name to what they are now. */
+  begin(sets: ReadonlyMap<string, IpSet>, onProblem: (message: string) => void): SetChanges;
+  /** All rules are read again: what none of them names by the next `begin` is forgotten. */
+  askAgain(): void;
   /** The prefixes of all sets that are read. */
   prefixes(): Iterable<Prefix>;
-  /** Starts a compile: takes the model's sets; what was read of sets that nobody asked for since the last call is forgotten. */
-  begin(sets: ReadonlyMap<string, IpSet>, onProblem: (message: string) => void): void;
+}
+
+export interface SetChanges {
+  /**
+   * What changed in memberships, in order: whoever had taken in a membership has it as it is now after applying these. A set that
+   * was read anew is another Membership, with no changes.
+   */
+  readonly members: ReadonlyMap<Membership, readonly MemberChange[]>;
+  /** False: some set was read anew, is in another state than it was, or has other ports. */
+  readonly onlyMembers: boolean;
 }
 
 interface ReadSet {
@@ -49,7 +56,12 @@ interface ReadSet {
   /** Some members mean the same: then a member that goes does not tell whether its prefix does. */
   ambiguous: boolean;
   changes: MemberChange[];
-  asked: boolean;
+}
+
+interface Answer {
+  readonly id: string;
+  readonly use: SetUse;
+  readonly state: SetState;
 }
 
 type Slot = { readonly label: number; readonly prefix: Prefix } | 'nowhere' | undefined;
@@ -58,6 +70,8 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
   const read = new Map<string, ReadSet>();
   let sets: ReadonlyMap<string, IpSet> = new Map();
   let reported = new Set<string>();
+  /** What rules were told, and go by. */
+  let answers = new Map<string, Answer>();
   let onProblem: (message: string) => void = () => undefined;
 
   const report = (key: string, message: () => string): void => {
@@ -109,36 +123,43 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
   const readAnew = (source: IpSet): ReadSet => {
     const members = new Map<number, Set<Prefix>>();
     if (source.type !== 'IP_AND_PORT') members.set(labels.set(source.id), new Set());
-    const set: ReadSet = { source, members, bad: new Set(), ambiguous: false, changes: [], asked: true };
+    const set: ReadSet = { source, members, bad: new Set(), ambiguous: false, changes: [] };
     for (const member of source.members) add(set, member);
     // Whoever takes it in takes all of it.
     set.changes = [];
+    read.set(source.id, set);
     return set;
   };
 
-  /** False when the set must be read anew. */
-  const follow = (set: ReadSet, source: IpSet): boolean => {
-    if (set.ambiguous || set.source.type !== source.type) return false;
+  /** Undefined: the set was read anew. */
+  const follow = (set: ReadSet, source: IpSet): readonly MemberChange[] | undefined => {
     const steps: IpSetChange[] = [];
-    for (let at: IpSet = source; at !== set.source; at = at.change.before) {
-      if (at.change === undefined) return false;
-      steps.push(at.change);
+    let at: IpSet | undefined = set.ambiguous || set.source.type !== source.type ? undefined : source;
+    while (at !== undefined && at !== set.source) {
+      if (at.change !== undefined) steps.push(at.change);
+      at = at.change?.before;
+    }
+    if (at === undefined) {
+      readAnew(source);
+      return undefined;
     }
     set.source = source;
-    const before = set.changes.length;
     for (const { added, removed } of steps.reverse()) {
       for (const member of removed) remove(set, member);
       for (const member of added) add(set, member);
     }
-    if (!set.ambiguous) return true;
+    const { changes } = set;
+    set.changes = [];
+    if (!isAmbiguous(set)) return changes;
     // Whoever has taken it in must find it as it was.
-    for (const { label, prefix, added } of set.changes.splice(before).reverse()) {
-      const at = set.members.get(label) ?? new Set();
-      if (added) at.delete(prefix);
-      else at.add(prefix);
-      set.members.set(label, at);
+    for (const { label, prefix, added } of [...changes].reverse()) {
+      const members = set.members.get(label) ?? new Set();
+      if (added) members.delete(prefix);
+      else members.add(prefix);
+      set.members.set(label, members);
     }
-    return false;
+    readAnew(source);
+    return undefined;
   };
 
   const get = (id: string, use: SetUse): ReadSet | undefined => {
@@ -159,12 +180,7 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
       );
       return undefined;
     }
-    let known = read.get(id);
-    if (known === undefined || (known.source !== source && !follow(known, source))) {
-      known = readAnew(source);
-      read.set(id, known);
-    }
-    known.asked = true;
+    const known = read.get(id) ?? readAnew(source);
     if (known.bad.size > 0) {
       const { bad } = known;
       report(
@@ -176,6 +192,11 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
     return known;
   };
 
+  const stateOf = (id: string, use: SetUse): SetState => {
+    const known = get(id, use);
+    return known === undefined ? 'unusable' : known.bad.size > 0 ? 'partial' : 'good';
+  };
+
   return {
     *prefixes() {
       for (const { members } of read.values()) for (const some of members.values()) yield* some;
@@ -184,26 +205,38 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
       sets = now;
       onProblem = problem;
       reported = new Set();
+      const named = new Set([...answers.values()].map(({ id }) => id));
+      const members = new Map<Membership, readonly MemberChange[]>();
+      let onlyMembers = true;
       for (const [id, known] of read) {
-        if (!known.asked) read.delete(id);
-        known.asked = false;
+        const source = now.get(id);
+        if (!named.has(id) || source === undefined) read.delete(id);
+        else if (source !== known.source) {
+          const ports = [...known.members.keys()].join();
+          const changes = follow(known, source);
+          if (changes !== undefined) members.set(known.members, changes);
+          onlyMembers &&= changes !== undefined && ports === [...known.members.keys()].join();
+        }
       }
+      for (const { id, use, state } of answers.values()) onlyMembers &&= stateOf(id, use) === state;
+      return { members, onlyMembers };
+    },
+    askAgain() {
+      answers = new Map();
     },
     state(id, use) {
-      const known = get(id, use);
-      return known === undefined ? 'unusable' : known.bad.size > 0 ? 'partial' : 'good';
+      const key = `${id} ${use}`;
+      const state = answers.get(key)?.state ?? stateOf(id, use);
+      answers.set(key, { id, use, state });
+      return state;
     },
     membership: (id, use) => get(id, use)?.members ?? NO_MEMBERS,
-    takeChanges() {
-      const taken = new Map<Membership, readonly MemberChange[]>();
-      for (const set of read.values()) {
-        if (set.changes.length === 0) continue;
-        taken.set(set.members, set.changes);
-        set.changes = [];
-      }
-      return taken;
-    },
   };
+}
+
+/** Read again after a call that may have changed it. */
+function isAmbiguous({ ambiguous }: ReadSet): boolean {
+  return ambiguous;
 }
 
 /** `10.0.0.1,tcp:80`; the address may be a CIDR, the protocol a number. */

@@ -59,7 +59,10 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
   ): readonly SrcForm[] => {
     const place = `${where.tier ?? ''}|${name}|${where.direction}`;
     const seen = seenThisTime.get(rules)?.get(place);
-    if (seen !== undefined) return seen.forms;
+    if (seen !== undefined) {
+      for (const problem of seen.problems) onProblem(problem);
+      return seen.forms;
+    }
 
     const setStates = rules
       .flatMap((rule) => setsOf(rule))
