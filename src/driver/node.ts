@@ -5,7 +5,7 @@
 import type { FelixModel } from '../model/model';
 import { workloadKey } from '../model/model';
 import type { ApplyResult, Reconciler } from '../p4target/reconciler';
-import { activeWorkloads, endpointRows, type NodePorts } from '../translators/endpoints';
+import { activeWorkloads, endpointRows, type EndpointRows, type NodePorts } from '../translators/endpoints';
 import { createPolicyCompiler } from '../translators/policy/compiler';
 import { rowKey, sameContent, type Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
@@ -53,13 +53,14 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
   const compiler = createPolicyCompiler();
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
-  let names = NO_NAMES;
+  let describe: () => TargetNames = () => NO_NAMES;
   let ways: ReadonlyMap<string, Row> = new Map();
   let lastPrograms: readonly unknown[] = [];
+  let lastWays: { readonly of: readonly unknown[]; readonly found: EndpointRows } | undefined;
 
   return {
     get names() {
-      return names;
+      return describe();
     },
     get rows() {
       return [...reconciler.desired.values()].flatMap((table) => [...table.values()]);
@@ -74,8 +75,15 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
       const began = performance.now();
       const workloads = activeWorkloads(model);
       const endpoints = placement.place(workloads);
-      const found = endpointRows(model, endpoints, ports);
-      const waysNow = new Map(found.rows.map((row) => [rowKey(row), row]));
+      const waysOf = [
+        ...endpoints.flatMap(({ workload, ep, port }) => [workload, ep, port]),
+        ...model.hosts.values(),
+        ...model.hostEndpoints.values(),
+        ...[...model.config].flat(),
+      ];
+      const sameWays = lastWays !== undefined && sameItems(waysOf, lastWays.of);
+      const found = sameWays ? lastWays!.found : endpointRows(model, endpoints, ports);
+      const waysNow = sameWays ? ways : new Map(found.rows.map((row) => [rowKey(row), row]));
       const closing = [...ways].filter(([key, row]) => {
         const now = waysNow.get(key);
         return now === undefined || !sameContent(now, row);
@@ -87,23 +95,24 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
       const programs = [...model.policies.values(), ...model.profiles.values(), ...model.workloads.values()];
       if (reconciler.canModify && lastPrograms.length > 0 && !sameItems(programs, lastPrograms)) {
         const transition = compiler.compile(model, endpoints, 'transition');
-        names = namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
         const { removed, written } = transition.changes;
         reconciler.changeDesired([...removed.values(), ...closing.map(([, row]) => row)], written.values());
         between = await reconciler.apply(transition.phase === 'transition');
       }
       lastPrograms = programs;
       const compiled = compiler.compile(model, endpoints);
-      names = namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports);
+      // There are thousands of them, and few are ever looked at.
+      describe = () => namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports);
 
       const down = new Set(model.workloads.keys());
       // Never all rows: there are hundreds of thousands, and few of them change.
       const { removed, written } = compiled.changes;
       reconciler.changeDesired(
         [...removed.values(), ...closing.map(([, row]) => row)],
-        [...written.values(), ...waysNow.values()],
+        [...written.values(), ...(sameWays ? [] : waysNow.values())],
       );
       ways = waysNow;
+      lastWays = { of: waysOf, found };
       const applied = both(between, await reconciler.apply());
       if (applied.failed.size === 0) compiler.settle();
 
