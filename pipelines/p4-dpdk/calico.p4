@@ -297,29 +297,50 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         size = 16384;
     }
 
-    // ---- ranges of ports ---------------------------------------------------------------------------------------
-    action set_dport_range(bit<32> range) {
-        h.walk.dport_range = range;
+    // ---- labels of ports ---------------------------------------------------------------------------------------
+    // The same for sets of ports, in w0..w3. A port in no set has no labels.
+    action set_dport_labels(bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3) {
+        h.walk.w0 = h.walk.w0 & w0;
+        h.walk.w1 = h.walk.w1 & w1;
+        h.walk.w2 = h.walk.w2 & w2;
+        h.walk.w3 = h.walk.w3 & w3;
     }
-    action dport_range_miss() {
-        h.walk.dport_range = 0;
+    action dport_labels_miss() {
+        h.walk.w0 = 0;
+        h.walk.w1 = 0;
+        h.walk.w2 = 0;
+        h.walk.w3 = 0;
     }
-    table dport_range {
-        key = { h.flow.proto : exact @name("proto"); h.flow.dport : lpm @name("port"); }
-        actions = { set_dport_range; @defaultonly dport_range_miss; }
-        default_action = dport_range_miss;
+    table dport_labels {
+        key = {
+            h.walk.page : exact @name("page");
+            h.flow.proto : exact @name("proto");
+            h.flow.dport : lpm @name("port");
+        }
+        actions = { set_dport_labels; @defaultonly dport_labels_miss; }
+        default_action = dport_labels_miss;
         size = 16384;
     }
-    action set_sport_range(bit<32> range) {
-        h.walk.sport_range = range;
+    action set_sport_labels(bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3) {
+        h.walk.w0 = h.walk.w0 & w0;
+        h.walk.w1 = h.walk.w1 & w1;
+        h.walk.w2 = h.walk.w2 & w2;
+        h.walk.w3 = h.walk.w3 & w3;
     }
-    action sport_range_miss() {
-        h.walk.sport_range = 0;
+    action sport_labels_miss() {
+        h.walk.w0 = 0;
+        h.walk.w1 = 0;
+        h.walk.w2 = 0;
+        h.walk.w3 = 0;
     }
-    table sport_range {
-        key = { h.flow.proto : exact @name("proto"); h.flow.sport : lpm @name("port"); }
-        actions = { set_sport_range; @defaultonly sport_range_miss; }
-        default_action = sport_range_miss;
+    table sport_labels {
+        key = {
+            h.walk.page : exact @name("page");
+            h.flow.proto : exact @name("proto");
+            h.flow.sport : lpm @name("port");
+        }
+        actions = { set_sport_labels; @defaultonly sport_labels_miss; }
+        default_action = sport_labels_miss;
         size = 16384;
     }
 
@@ -447,7 +468,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         default_action = proto_default;
         size = 65536;
     }
-    // Single ports are asked first, then the range that the port is in.
+    // Single ports are asked first, then the labels of the port. No address is looked up any more in this walk: the page is free.
     action dport_next(bit<32> node, bit<32> d1) {
         h.walk.node = node;
         h.walk.on_sport = d1;
@@ -459,6 +480,22 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         default_action = dport_not_single;
         size = 131072;
     }
+    action ask_dport(bit<32> page, bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3) {
+        h.walk.page = page;
+        h.walk.w0 = w0;
+        h.walk.w1 = w1;
+        h.walk.w2 = w2;
+        h.walk.w3 = w3;
+    }
+    action dport_not_asked() {
+        h.walk.node = h.walk.on_dport;
+    }
+    table dport_mask {
+        key = { h.walk.node : exact @name("node"); }
+        actions = { ask_dport; @defaultonly dport_not_asked; }
+        default_action = dport_not_asked;
+        size = 65536;
+    }
     action dport_range_next(bit<32> node, bit<32> d1) {
         h.walk.node = node;
         h.walk.on_sport = d1;
@@ -467,7 +504,13 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         h.walk.node = h.walk.on_dport;
     }
     table step_dport_range {
-        key = { h.walk.node : exact @name("node"); h.walk.dport_range : exact @name("range"); }
+        key = {
+            h.walk.node : exact @name("node");
+            h.walk.w0 : exact @name("w0");
+            h.walk.w1 : exact @name("w1");
+            h.walk.w2 : exact @name("w2");
+            h.walk.w3 : exact @name("w3");
+        }
         actions = { dport_range_next; @defaultonly dport_default; }
         default_action = dport_default;
         size = 131072;
@@ -482,6 +525,22 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         default_action = sport_not_single;
         size = 65536;
     }
+    action ask_sport(bit<32> page, bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3) {
+        h.walk.page = page;
+        h.walk.w0 = w0;
+        h.walk.w1 = w1;
+        h.walk.w2 = w2;
+        h.walk.w3 = w3;
+    }
+    action sport_not_asked() {
+        h.walk.node = h.walk.on_sport;
+    }
+    table sport_mask {
+        key = { h.walk.node : exact @name("node"); }
+        actions = { ask_sport; @defaultonly sport_not_asked; }
+        default_action = sport_not_asked;
+        size = 65536;
+    }
     action sport_range_next(bit<32> node) {
         h.walk.node = node;
     }
@@ -489,7 +548,13 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         h.walk.node = h.walk.on_sport;
     }
     table step_sport_range {
-        key = { h.walk.node : exact @name("node"); h.walk.sport_range : exact @name("range"); }
+        key = {
+            h.walk.node : exact @name("node");
+            h.walk.w0 : exact @name("w0");
+            h.walk.w1 : exact @name("w1");
+            h.walk.w2 : exact @name("w2");
+            h.walk.w3 : exact @name("w3");
+        }
         actions = { sport_range_next; @defaultonly sport_default; }
         default_action = sport_default;
         size = 65536;
@@ -512,11 +577,13 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             }                                                           \
         }                                                               \
     }
-#define PORT(STEP, RANGE, STEP_RANGE)                                   \
+#define PORT(STEP, MASK, LABELS, STEP_RANGE)                            \
     if (h.walk.node < NODE_LEAF) {                                      \
         if (STEP.apply().miss) {                                        \
-            RANGE.apply();                                              \
-            STEP_RANGE.apply();                                         \
+            if (MASK.apply().hit) {                                     \
+                LABELS.apply();                                         \
+                STEP_RANGE.apply();                                     \
+            }                                                           \
         }                                                               \
     }
 #define WALK(ENDPOINT, DIRECTION, REASON_DENIED)                        \
@@ -526,8 +593,8 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     ASK(src_mask, h.flow.src_hi, h.flow.src_lo, step_src)               \
     ASK(dst_mask, h.flow.dst_hi, h.flow.dst_lo, step_dst)               \
     if (h.walk.node < NODE_LEAF) { step_proto.apply(); }                \
-    PORT(step_dport, dport_range, step_dport_range)                     \
-    PORT(step_sport, sport_range, step_sport_range)                     \
+    PORT(step_dport, dport_mask, dport_labels, step_dport_range)        \
+    PORT(step_sport, sport_mask, sport_labels, step_sport_range)        \
     outcomes.count(h.walk.node & NODE_OUTCOME);                         \
     if (h.walk.node < NODE_ALLOW) {                                     \
         if (m.reason == REASON_NONE) {                                  \

@@ -126,7 +126,7 @@ header walk_t {
     bit<64> address_hi;      // the address whose labels are asked for
     bit<64> address_lo;
     bit<32> node;
-    // First the mask of the node, then the labels of the address that it asks for.
+    // First the mask of the node, then the labels of the address or, in w0 to w3, of the port that it asks for.
     bit<64> w0;
     bit<64> w1;
     bit<64> w2;
@@ -135,8 +135,6 @@ header walk_t {
     bit<64> w5;
     bit<64> w6;
     bit<64> w7;
-    bit<32> dport_range;     // 0: in no range that a rule tells apart
-    bit<32> sport_range;
     // The node to go on with when the table of that level misses.
     bit<32> on_src;
     bit<32> on_dst;

@@ -4,8 +4,9 @@ import type { WriteOrder } from './write-order';
 
 /** A node as one that is asked by a value: which bits of the value it looks at, and which of its rows answer. */
 export interface Asker {
-  /** -1n: the whole value. */
   readonly mask: bigint;
+  /** The page that it reads; undefined: not known. */
+  readonly page: bigint | undefined;
   /** By masked value. What has no row takes the node's default. */
   readonly answers: ReadonlyMap<bigint, Row>;
 }
@@ -14,16 +15,13 @@ export interface Asker {
  * A value that changes, from one to the other or back. `undefined` is a look-up that fails and has the packet dropped.
  */
 export interface Move {
+  readonly page: bigint | undefined;
   readonly from: bigint | undefined;
   readonly to: bigint | undefined;
 }
 
-/** Every bit of a value. */
-const WHOLE = -1n;
-
 /**
- * The nodes that are asked by values of `space`, with the rows that they have in `states` together. In a space with masks these
- * are the nodes that have one: where a node has none, the packet takes its default without a look-up.
+ * The nodes that are asked by values of `space`: those that have a mask, with the rows that they have in `states` together.
  *
  * @param only leaves out all other nodes
  */
@@ -33,34 +31,32 @@ export function askersOf(
   states: readonly RowsByTable[],
   only?: ReadonlySet<bigint>,
 ): Map<bigint, Asker> {
-  const askers = new Map<bigint, { mask: bigint; answers: Map<bigint, Row> }>();
-  const tables = order.tables.filter((table) => table.role === 'node' && table.space === space);
-  const masked = tables.some((table) => table.masks === true);
+  const askers = new Map<bigint, Asker & { readonly answers: Map<bigint, Row> }>();
   const visit = (masks: boolean, use: (node: bigint, row: Row) => void): void => {
-    for (const { table } of tables.filter((each) => (each.masks === true) === masks)) {
+    for (const table of order.tables) {
+      if (table.role !== 'node' || table.space !== space || (table.masks === true) !== masks) continue;
       for (const state of states) {
-        for (const row of state.get(table)?.values() ?? []) {
+        for (const row of state.get(table.table)?.values() ?? []) {
           const node = order.partOf(row);
           if (only === undefined || only.has(node)) use(node, row);
         }
       }
     }
   };
-  visit(true, (node, row) => askers.set(node, { mask: order.value(row), answers: new Map() }));
-  visit(false, (node, row) => {
-    let asker = askers.get(node);
-    if (asker === undefined) {
-      if (masked) return;
-      asker = { mask: WHOLE, answers: new Map() };
-      askers.set(node, asker);
-    }
-    asker.answers.set(order.value(row), row);
-  });
+  visit(true, (node, row) =>
+    askers.set(node, { mask: order.value(row), page: order.page(row), answers: new Map() }),
+  );
+  visit(false, (node, row) => askers.get(node)?.answers.set(order.value(row), row));
   return askers;
 }
 
+/** A value of this page may meet the node. */
+export function reads({ page: own }: Asker, page: bigint | undefined): boolean {
+  return own === undefined || page === undefined || own === page;
+}
+
 /** Whether packets go different ways at the node for the two ends of the move. */
-export function minds({ mask, answers }: Asker, { from, to }: Move): boolean {
+export function minds({ mask, answers }: Asker, { from, to }: Pick<Move, 'from' | 'to'>): boolean {
   if (from === undefined || to === undefined) return from !== to;
   const [a, b] = [from & mask, to & mask];
   if (a === b) return false;
@@ -76,17 +72,24 @@ export function nodesThatMind(
   effort: number,
 ): ReadonlySet<bigint> | undefined {
   // Many nodes have one mask, and most masks have nothing to do with most moves.
-  const byBit = movesByBit(moves);
-  const byMask = new Map<bigint, readonly Move[]>();
+  const byPage = new Map<bigint | undefined, MovesByBit>();
+  const byMask = new Map<string, readonly Move[]>();
   const minding = new Set<bigint>();
   let left = effort;
   for (const [node, asker] of askers) {
-    let seen = byMask.get(asker.mask);
+    const { mask, page } = asker;
+    const key = `${page}/${mask}`;
+    let seen = byMask.get(key);
     if (seen === undefined) {
-      const candidates = asker.mask === WHOLE ? moves : movesUnder(asker.mask, byBit);
+      let byBit = byPage.get(page);
+      if (byBit === undefined) {
+        byBit = movesByBit(moves.filter((move) => reads(asker, move.page)));
+        byPage.set(page, byBit);
+      }
+      const candidates = movesUnder(mask, byBit);
       left -= candidates.length;
-      seen = movesSeen(candidates, asker.mask);
-      byMask.set(asker.mask, seen);
+      seen = movesSeen(candidates, mask);
+      byMask.set(key, seen);
     }
     left -= seen.length;
     if (left < 0) return undefined;
@@ -139,7 +142,7 @@ function bitsOf(value: bigint): readonly number[] {
 function movesSeen(moves: readonly Move[], mask: bigint): readonly Move[] {
   const known = new Map<bigint, Set<bigint>>();
   return moves.flatMap((move) => {
-    const { from, to } = move;
+    const { page, from, to } = move;
     if (from === undefined || to === undefined) return [move];
     const [a, b] = [from & mask, to & mask];
     if (a === b) return [];
@@ -147,6 +150,6 @@ function movesSeen(moves: readonly Move[], mask: bigint): readonly Move[] {
     if (others === undefined) known.set(a, new Set([b]));
     else if (others.has(b)) return [];
     else others.add(b);
-    return [{ from: a, to: b }];
+    return [{ page, from: a, to: b }];
   });
 }

@@ -1,13 +1,17 @@
 import { rowKey, sameContent, type Row } from '../translators/rows';
-import { askersOf, minds, type Asker } from './askers';
+import { askersOf, minds, reads, type Asker } from './askers';
 import type { RowsByTable } from './row-tracker';
 import { selectorsOf, spacesOf, type WriteOrder } from './write-order';
 
 /** Beyond so many different failures, nodes are compared with all of them at once: quicker, and closes more. */
 const MAX_SEPARATE = 200;
 
-/** What packets may get where one row failed; undefined among them: nothing, they are dropped. */
-type Choice = ReadonlySet<bigint | undefined>;
+/** What packets may get where one row failed. */
+interface Choice {
+  readonly page: bigint | undefined;
+  /** Undefined among them: nothing, they are dropped. */
+  readonly values: ReadonlySet<bigint | undefined>;
+}
 
 /**
  * The nodes that judge wrongly because selector rows are not as desired. Where a row failed, packets get its old value,
@@ -29,7 +33,7 @@ export function nodesMinding(
     const rows = failed.filter((row) => selectors.includes(row.table));
     if (rows.length === 0) continue;
     const choices = distinct(choicesOf(space, rows, order, desired, actual));
-    const all: Choice = new Set(choices.flatMap((choice) => [...choice]));
+    const all: Choice = { page: undefined, values: new Set(choices.flatMap(({ values }) => [...values])) };
     const separate = choices.length > MAX_SEPARATE ? [all] : choices;
     for (const state of [desired, actual]) {
       for (const [node, asker] of askersOf(space, order, [state])) {
@@ -51,25 +55,25 @@ function choicesOf(
   const broad = { desired: broadRows(space, order, desired), actual: broadRows(space, order, actual) };
   return failed.map((row) => {
     const key = rowKey(row);
-    const choice = new Set<bigint | undefined>([order.value(row)]);
+    const values = new Set<bigint | undefined>([order.value(row)]);
     for (const state of [desired, actual]) {
       const same = state.get(row.table)?.get(key);
-      if (same) choice.add(order.value(same));
+      if (same) values.add(order.value(same));
     }
     let stays = false;
     for (const [otherKey, other] of broad.actual) {
       if (otherKey === key || !order.contains(other, row)) continue;
-      choice.add(order.value(other));
+      values.add(order.value(other));
       stays ||= broad.desired.has(otherKey);
     }
     for (const [otherKey, other] of broad.desired) {
       const held = broad.actual.get(otherKey);
       if (otherKey === key || (held !== undefined && sameContent(held, other))) continue;
-      if (order.contains(other, row)) choice.add(order.value(other));
+      if (order.contains(other, row)) values.add(order.value(other));
     }
     // A row that answers in both states answers at any time between them.
-    if (!stays) choice.add(order.missGives(space));
-    return choice;
+    if (!stays) values.add(order.missGives(space));
+    return { page: order.page(row), values };
   });
 }
 
@@ -88,16 +92,17 @@ function broadRows(space: string, order: WriteOrder, state: RowsByTable): Readon
 function distinct(choices: readonly Choice[]): readonly Choice[] {
   const byText = new Map<string, Choice>();
   for (const choice of choices) {
-    const text = [...choice]
+    const text = [...choice.values]
       .map((value) => value?.toString(16) ?? 'none')
       .sort()
       .join(' ');
-    byText.set(text, choice);
+    byText.set(`${choice.page} ${text}`, choice);
   }
   return [...byText.values()];
 }
 
-function differ(asker: Asker, choice: Choice): boolean {
-  const [first, ...others] = choice;
+function differ(asker: Asker, { page, values }: Choice): boolean {
+  if (!reads(asker, page)) return false;
+  const [first, ...others] = values;
   return others.some((other) => minds(asker, { from: first, to: other }));
 }

@@ -1,5 +1,5 @@
 import { rowKey, type Row } from '../translators/rows';
-import { askersOf, type Asker } from './askers';
+import { askersOf, reads, type Asker } from './askers';
 import { isOfChangedPage, type PageChanges } from './pages';
 import type { Delta, RowsByTable } from './row-tracker';
 import { roleOf, selectorsOf, spacesOf, tablesOf, type WriteOrder } from './write-order';
@@ -41,8 +41,8 @@ export function gatesToHold(
   for (const space of spacesOf(order)) {
     const old = valuesGiven(actual, order, space, pages);
     const next = valuesGiven(desired, order, space, pages);
-    addIncomplete(incomplete, space, retired, actual, order, { fresh: without(next, old), known: old });
-    addIncomplete(incomplete, space, begun, desired, order, { fresh: without(old, next), known: next });
+    addIncomplete(incomplete, askersOf(space, order, [actual], retired), old, next);
+    addIncomplete(incomplete, askersOf(space, order, [desired], begun), next, old);
   }
   if (incomplete.size === 0) return held;
 
@@ -109,51 +109,39 @@ export function gatesNaming(
   return found;
 }
 
-/** Values that a node of a state may meet: those it has rows for, where it needs them, and those it may not have. */
-interface Values {
-  readonly known: ReadonlySet<bigint>;
-  readonly fresh: ReadonlySet<bigint>;
-}
+/** By page. */
+type Values = ReadonlyMap<bigint | undefined, ReadonlySet<bigint>>;
 
 /** Look-ups beyond which every node is taken to be incomplete: closed is always right. */
 const EFFORT_MAX = 5_000_000;
 
-/** Adds those of `nodes`, which `state` has, that may lack a row for a fresh value. */
+/** Adds those of `askers` that may lack a row for a value of `others`: they are complete for those of `own`, their state's. */
 function addIncomplete(
   incomplete: Set<bigint>,
-  space: string,
-  nodes: ReadonlySet<bigint>,
-  state: RowsByTable,
-  order: WriteOrder,
-  values: Values,
+  askers: ReadonlyMap<bigint, Asker>,
+  own: Values,
+  others: Values,
 ): void {
-  const { fresh } = values;
-  if (fresh.size === 0 || nodes.size === 0) return;
-  const askers = askersOf(space, order, [state], nodes);
-  const masked = order.tables.some((table) => table.space === space && table.masks === true);
-  const others = masked ? undefined : nodesAskedElsewhere(space, order, state);
-  const known = new Map<bigint, ReadonlySet<bigint>>();
+  if (askers.size === 0) return;
   let effort = EFFORT_MAX;
-  for (const node of nodes) {
-    const asker = askers.get(node);
-    if (asker === undefined) {
-      // Without a mask it is not asked. Elsewhere no row says whether it is.
-      if (others?.has(node) === false) incomplete.add(node);
-      continue;
-    }
-    effort -= fresh.size;
-    if (effort >= 0 && answersAll(asker, fresh)) continue;
-    if (masked && effort >= 0) {
-      // No row for what is left of a value behind the mask: that is the default, if a known value says so.
-      let behind = known.get(asker.mask);
-      if (behind === undefined) {
-        effort -= values.known.size;
-        behind = new Set([...values.known].map((value) => value & asker.mask));
-        known.set(asker.mask, behind);
+  for (const [page, values] of others) {
+    const known = own.get(page) ?? new Set();
+    const fresh = without(values, known);
+    if (fresh.size === 0) continue;
+    const behindMask = new Map<bigint, ReadonlySet<bigint>>();
+    for (const [node, asker] of askers) {
+      if (incomplete.has(node) || !reads(asker, page)) continue;
+      effort -= fresh.size;
+      if (effort >= 0 && answersAll(asker, fresh)) continue;
+      // What has no row takes the default, and that is right if a value of its own state does the same.
+      let behind = behindMask.get(asker.mask);
+      if (behind === undefined && effort >= 0) {
+        effort -= known.size;
+        behind = new Set([...known].map((value) => value & asker.mask));
+        behindMask.set(asker.mask, behind);
       }
-      if (answersAll(asker, fresh, behind)) continue;
+      if (behind === undefined || !answersAll(asker, fresh, behind)) incomplete.add(node);
     }
-    incomplete.add(node);
   }
 }
 
@@ -169,31 +157,24 @@ function answersAll(
   return true;
 }
 
-/** Nodes with rows that answer to values of other spaces: a node asks in one. */
-function nodesAskedElsewhere(space: string, order: WriteOrder, state: RowsByTable): ReadonlySet<bigint> {
-  const nodes = new Set<bigint>();
-  for (const table of order.tables) {
-    if (table.role !== 'node' || table.space === undefined || table.space === space) continue;
-    for (const row of state.get(table.table)?.values() ?? []) nodes.add(order.partOf(row));
-  }
-  return nodes;
-}
-
-/** Values that rows give to programs of both states. */
-function valuesGiven(
-  state: RowsByTable,
-  order: WriteOrder,
-  space: string,
-  pages: PageChanges,
-): ReadonlySet<bigint> {
-  const values = new Set<bigint>();
+/** Values that look-ups give to programs of both states. */
+function valuesGiven(state: RowsByTable, order: WriteOrder, space: string, pages: PageChanges): Values {
+  const values = new Map<bigint | undefined, Set<bigint>>();
   // Rows that give the same share their parameters, most often.
-  const seen = new Set<Row['params']>();
+  const seen = new Map<Row['params'], bigint | undefined>();
   for (const table of selectorsOf(order, space)) {
     for (const row of state.get(table)?.values() ?? []) {
-      if (seen.has(row.params) || isOfChangedPage(pages, row, order)) continue;
-      seen.add(row.params);
-      values.add(order.value(row));
+      const page = order.page(row);
+      if (seen.has(row.params) && seen.get(row.params) === page) continue;
+      seen.set(row.params, page);
+      if (isOfChangedPage(pages, row, order)) continue;
+      let given = values.get(page);
+      if (given === undefined) {
+        const miss = order.missGives(space);
+        given = new Set(miss === undefined ? [] : [miss]);
+        values.set(page, given);
+      }
+      given.add(order.value(row));
     }
   }
   return values;

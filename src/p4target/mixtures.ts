@@ -115,15 +115,20 @@ function movesOf(
   pages: PageChanges,
 ): readonly Move[] | undefined {
   const selectors = selectorsOf(order, space);
-  const moves = new Map<bigint | undefined, Set<bigint | undefined>>();
-  const add = (from: bigint | undefined, to: bigint | undefined): void => {
+  const moves: Move[] = [];
+  const known = new Map<bigint | undefined, Set<string>>();
+  const add = (row: Row, from: bigint | undefined, to: bigint | undefined): void => {
     if (from === to) return;
-    const known = moves.get(from);
-    if (known === undefined) moves.set(from, new Set([to]));
-    else known.add(to);
+    const page = order.page(row);
+    const key = `${page} ${to}`;
+    const others = known.get(from);
+    if (others === undefined) known.set(from, new Set([key]));
+    else if (others.has(key)) return;
+    else others.add(key);
+    moves.push({ page, from, to });
   };
   for (const { from, to } of delta.modifies) {
-    if (selectors.includes(to.table)) add(order.value(from), order.value(to));
+    if (selectors.includes(to.table)) add(to, order.value(from), order.value(to));
   }
   let effort = 0;
   const sides = [
@@ -152,10 +157,10 @@ function movesOf(
           break;
         }
       }
-      add(order.value(row), instead);
+      add(row, order.value(row), instead);
     }
   }
-  return [...moves].flatMap(([from, others]) => [...others].map((to) => ({ from, to })));
+  return moves;
 }
 
 function isExact(row: Row): boolean {

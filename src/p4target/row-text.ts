@@ -1,7 +1,7 @@
 import type { MatchValue, Row } from '../translators/rows';
 
 /**
- * A row for people, on one line: `step_src node=0xc labels=0x7 -> src_next(node=0x1f, d1=0x80000000)`. The eight words of labels or of a
+ * A row for people, on one line: `step_src node=0xc labels=0x7 -> src_next(node=0x1f, d1=0x80000000)`. The words of labels or of a
  * mask are one number, `labels`.
  */
 export function rowText(row: Row): string {
@@ -31,15 +31,14 @@ export function entryText(row: Pick<Row, 'table' | 'match' | 'priority'>): strin
 const WORDS = ['w0', 'w1', 'w2', 'w3', 'w4', 'w5', 'w6', 'w7'] as const;
 const WORD = /^w[0-7]$/;
 
-/** Undefined unless all words are there. */
+/** Undefined where there are no words. */
 function labelsText(word: (name: string) => bigint | undefined): string | undefined {
-  let all = 0n;
+  let all: bigint | undefined;
   for (const [i, name] of WORDS.entries()) {
     const value = word(name);
-    if (value === undefined) return undefined;
-    all |= value << BigInt(64 * i);
+    if (value !== undefined) all = (all ?? 0n) | (value << BigInt(64 * i));
   }
-  return `labels=${hex(all)}`;
+  return all === undefined ? undefined : `labels=${hex(all)}`;
 }
 
 function matchText(match: MatchValue): string {

@@ -5,7 +5,7 @@ import type { Row } from '../translators/rows';
  *
  * - `node`: rows of named nodes. A packet reaches a node's rows only through a row that names the node. Names never
  *   change their meaning while the target holds rows of them. Absence of a row is *not* safe: it takes a default.
- * - `selector`: lookups that give a packet the value by which nodes are asked (labels of an address, a range of ports).
+ * - `selector`: lookups that give a packet the value by which nodes are asked (labels of an address or a port).
  *   Any change is seen by packets at once; absence is *not* safe.
  * - `gate`: rows that name the node where judging begins. Absence drops the packet.
  * - `path`: everything else a packet needs to be forwarded at all. Absence drops, or at least never skips a gate.
@@ -40,14 +40,11 @@ export interface WriteOrder {
   readonly partOf: (row: Row) => bigint;
   /** `node` and `gate` tables: every node that the row names (not leaves). */
   readonly names: (row: Row) => readonly bigint[];
-  /**
-   * Tables with a space: the value that a selector row gives, that a node row answers to (masked), or the mask. Which page a
-   * node's program reads is not known here: a value of any page may meet it.
-   */
+  /** Tables with a space: the value that a selector row gives, that a node row answers to (masked), or the mask. */
   readonly value: (row: Row) => bigint;
   /**
-   * `selector` tables: the page that the row is on, undefined in tables without. A program reads one page, and all rows of that page
-   * are in each state in which a gate names the program.
+   * Of a `selector` row the page that it is on; of a mask the page that its node reads, undefined where that is not known: then it may be
+   * any. Numbers of different spaces are different. All rows of a page are in each state in which a node that reads it can be reached.
    */
   readonly page: (row: Row) => bigint | undefined;
   /** `gate` tables: whose program it opens. A packet between two endpoints passes the sender's, then the receiver's. */

@@ -48,10 +48,10 @@ describe('a stock P4Runtime client', () => {
     metadata: '10.0.0.0/8',
   };
   const ports = {
-    table: 'dport_range',
-    match: { port: '(8080, 12)', proto: '6' },
-    action: 'set_dport_range',
-    args: { range: 5 },
+    table: 'dport_labels',
+    match: { page: '1', port: '(8080, 12)', proto: '6' },
+    action: 'set_dport_labels',
+    args: { w0: 5, w1: 0, w2: 0, w3: 1 },
   };
 
   test('sets the pipeline of an empty switch', () => {

@@ -42,10 +42,10 @@ describe.each<BehaviourName>(['specification', 'infrap4d'])('p4runtime-shell, be
 
   const pod = { table: 'port_in', match: { port: 3 }, action: 'from_pod', params: [77] };
   const ports = {
-    table: 'dport_range',
-    match: { proto: 6, port: '8080/12' },
-    action: 'set_dport_range',
-    params: [5],
+    table: 'dport_labels',
+    match: { page: 1, proto: 6, port: '8080/12' },
+    action: 'set_dport_labels',
+    params: [5, 0, 0, 1],
   };
   const net = {
     table: 'addr_labels_prefix',
@@ -58,7 +58,7 @@ describe.each<BehaviourName>(['specification', 'infrap4d'])('p4runtime-shell, be
   test('sets the pipeline and knows its tables', () => {
     expect(server.engine()).toBeDefined();
     expect(seen['version']).toMatch(/1\.5\.0/);
-    expect(seen['tables']).toEqual(expect.arrayContaining(['port_in', 'dport_range', 'endpoint_root']));
+    expect(seen['tables']).toEqual(expect.arrayContaining(['port_in', 'dport_labels', 'endpoint_root']));
   });
 
   test('inserts, reads, modifies and deletes', () => {

@@ -13,17 +13,19 @@ import type { OrderedTable, WriteOrder } from '../write-order';
 
 /** Every table that rows are written to, in the order of inserting; learned tables (ct, fragments) are not among them. */
 export const P4_DPDK_TABLES: readonly OrderedTable[] = [
-  { table: 'step_sport_range', role: 'node', space: 'sport_range' },
+  { table: 'step_sport_range', role: 'node', space: 'sport' },
+  { table: 'sport_mask', role: 'node', space: 'sport', masks: true },
   { table: 'step_sport', role: 'node' },
-  { table: 'step_dport_range', role: 'node', space: 'dport_range' },
+  { table: 'step_dport_range', role: 'node', space: 'dport' },
+  { table: 'dport_mask', role: 'node', space: 'dport', masks: true },
   { table: 'step_dport', role: 'node' },
   { table: 'step_proto', role: 'node' },
   { table: 'step_dst', role: 'node', space: 'addr' },
   { table: 'dst_mask', role: 'node', space: 'addr', masks: true },
   { table: 'step_src', role: 'node', space: 'addr' },
   { table: 'src_mask', role: 'node', space: 'addr', masks: true },
-  { table: 'dport_range', role: 'selector', space: 'dport_range' },
-  { table: 'sport_range', role: 'selector', space: 'sport_range' },
+  { table: 'dport_labels', role: 'selector', space: 'dport' },
+  { table: 'sport_labels', role: 'selector', space: 'sport' },
   // Looked up first; addr_labels_prefix answers when it misses.
   { table: 'addr_labels', role: 'selector', space: 'addr' },
   { table: 'addr_labels_prefix', role: 'selector', space: 'addr' },
@@ -65,29 +67,18 @@ export const P4_DPDK_ORDER: WriteOrder = {
     }
     return named;
   },
-  value: (row) => {
-    switch (row.table) {
-      case 'addr_labels':
-      case 'addr_labels_prefix':
-      case 'src_mask':
-      case 'dst_mask':
-        return bitsOf(row.params, (name) => row.params[name] ?? 0n);
-      case 'step_src':
-      case 'step_dst':
-        return bitsOf(row.match, (name) => exactValue(row, name));
-      case 'dport_range':
-      case 'sport_range':
-        return row.params['range'] ?? 0n;
-      case 'step_dport_range':
-      case 'step_sport_range':
-        return exactValue(row, 'range');
-      default:
-        throw new Error(`rows of table ${row.table} have no value`);
-    }
-  },
-  // An address that has no labels is dropped; a port in no range is in range 0.
+  // Of an address, of a port, of a mask: the action's. Of a step: the key's.
+  value: (row) =>
+    row.table.startsWith('step_')
+      ? bitsOf(row.match, (name) => (row.match[name] === undefined ? 0n : exactValue(row, name)))
+      : bitsOf(row.params, (name) => row.params[name] ?? 0n),
+  // An address that has no labels is dropped; a port that has none has none.
   missGives: (space) => (space === 'addr' ? undefined : 0n),
-  page: (row) => (row.match['page'] === undefined ? undefined : exactValue(row, 'page')),
+  page: (row) => {
+    const page = row.match['page'] === undefined ? row.params['page'] : exactValue(row, 'page');
+    const space = row.table.startsWith('dport_') ? 1n : row.table.startsWith('sport_') ? 2n : 0n;
+    return page === undefined ? undefined : page | (space << 32n);
+  },
   judges: (row) => (exactValue(row, 'direction') === 2n ? 'sender' : 'receiver'),
   address: (row) => {
     if (row.table === 'addr_labels_prefix') return 'many';
@@ -121,7 +112,7 @@ function bits(match: MatchValue | undefined): { readonly value: bigint; readonly
   }
 }
 
-/** The words of labels, masks and masked labels: w0 has bits 0 to 63. */
+/** The words of labels, masks and masked labels: w0 has bits 0 to 63. Those of ports are the first four. */
 const WORDS = ['w0', 'w1', 'w2', 'w3', 'w4', 'w5', 'w6', 'w7'] as const;
 
 /** Rows with the same labels share their parameters, and the planner asks again at each update. */

@@ -1,6 +1,6 @@
 /**
- * A small node for the differential test: three pods, one that is disabled, an uplink and the host with fixed addresses and ports; labels,
- * ranges and decision diagrams are random. The diagrams mean nothing: what counts is that every table hits and misses.
+ * A small node for the differential test: three pods, one that is disabled, an uplink and the host with fixed addresses and ports; labels
+ * and decision diagrams are random. The diagrams mean nothing: what counts is that every table hits and misses.
  */
 import ipaddr from 'ipaddr.js';
 import type { SpecEntry, SpecKey } from '../../../src/p4switch/engine';
@@ -39,7 +39,8 @@ const PODS = [PORT.podA, PORT.podB, PORT.podC] as const;
 const PAGES = 2;
 /** Bits that labels stand at: the ends of the eight words, and one in the last four bytes of the 68 of a step's key. */
 const LABEL_BITS = [0, 1, 63, 64, 128, 191, 255, 256, 320, 400, 447, 448, 480, 511] as const;
-const RANGES = 6;
+/** Bits of labels of ports, in four words. */
+const PORT_BITS = [0, 1, 63, 64, 128, 191, 255] as const;
 const NODES = 10;
 /** Outcomes from here up wrap around the counter array, which has 65,536 cells. */
 export const OUTCOMES = 40;
@@ -56,7 +57,7 @@ export function halves(address: string): readonly [bigint, bigint] {
 }
 
 export function randomRows(random: Random): readonly TableRow[] {
-  return [...topology(), ...addressLabels(random), ...portRanges(random), ...diagrams(random)];
+  return [...topology(), ...addressLabels(random), ...portLabels(random), ...diagrams(random)];
 }
 
 function topology(): TableRow[] {
@@ -163,17 +164,19 @@ function labelsOfPage(random: Random, page: number): TableRow[] {
   ];
 }
 
-function portRanges(random: Random): TableRow[] {
+function portLabels(random: Random): TableRow[] {
   return (['dport', 'sport'] as const).flatMap((side) => {
     const rows = PROTOCOLS.flatMap((proto) =>
-      portsOf(proto).map((port) => {
+      portsOf(proto).flatMap((port) => {
         const length = random.pick([16, 16, random.below(17)]);
         const mask = (ONES[16] << BigInt(16 - length)) & ONES[16];
-        return row(
-          `${side}_range`,
-          [exact(proto, 8), { value: BigInt(port) & mask, mask }],
-          `set_${side}_range`,
-          random.below(RANGES),
+        return Array.from({ length: PAGES }, (_, page) =>
+          row(
+            `${side}_labels`,
+            [exact(page + 1, 32), exact(proto, 8), { value: BigInt(port) & mask, mask }],
+            `set_${side}_labels`,
+            ...words(someLabels(random, 0.5, PORT_BITS), 4),
+          ),
         );
       }),
     );
@@ -207,23 +210,25 @@ function diagrams(random: Random): TableRow[] {
   const levels = [
     ['step_proto', 'proto_next', 3, 8, [1, 6, 17, 47, 58, 132, 136], 0.6],
     ['step_dport', 'dport_next', 2, 16, SINGLE_PORTS, 0.3],
-    ['step_dport_range', 'dport_range_next', 2, 32, [...Array(RANGES).keys()], 0.6],
     ['step_sport', 'sport_next', 1, 16, SINGLE_PORTS, 0.3],
-    ['step_sport_range', 'sport_range_next', 1, 32, [...Array(RANGES).keys()], 0.6],
+  ] as const;
+  const asking = [
+    ['src', 'src', 5, LABEL_BITS, 8],
+    ['dst', 'dst', 4, LABEL_BITS, 8],
+    ['dport', 'dport_range', 2, PORT_BITS, 4],
+    ['sport', 'sport_range', 1, PORT_BITS, 4],
   ] as const;
   for (let from = 1; from <= NODES; from++) {
-    for (const [side, params] of [
-      ['src', 5],
-      ['dst', 4],
-    ] as const) {
+    for (const [side, step, params, bits, count] of asking) {
       if (random.chance(0.2)) continue;
-      const asked = Array.from({ length: 1 + random.below(3) }, () => random.pick(LABEL_BITS));
-      const mask = asked.reduce((bits, at) => bits | (1n << BigInt(at)), 0n);
-      rows.push(row(`${side}_mask`, [exact(from, 32)], `ask_${side}`, ...words(mask)));
+      const asked = Array.from({ length: 1 + random.below(3) }, () => random.pick(bits));
+      const mask = asked.reduce((all, at) => all | (1n << BigInt(at)), 0n);
+      const page = count === 4 ? [1 + random.below(PAGES)] : [];
+      rows.push(row(`${side}_mask`, [exact(from, 32)], `ask_${side}`, ...page, ...words(mask, count)));
       for (const value of partsOf([...new Set(asked)]))
         if (random.chance(0.6)) {
-          const key = [exact(from, 32), ...words(value).map((word) => exact(word, 64))];
-          rows.push(row(`step_${side}`, key, `${side}_next`, ...chain(params)));
+          const key = [exact(from, 32), ...words(value, count).map((word) => exact(word, 64))];
+          rows.push(row(`step_${step}`, key, `${step}_next`, ...chain(params)));
         }
     }
     for (const [table, action, params, bits, values, share] of levels)
@@ -234,8 +239,8 @@ function diagrams(random: Random): TableRow[] {
   return rows;
 }
 
-function someLabels(random: Random, share: number): bigint {
-  return LABEL_BITS.reduce((bits, at) => (random.chance(share) ? bits | (1n << BigInt(at)) : bits), 0n);
+function someLabels(random: Random, share: number, bits: readonly number[] = LABEL_BITS): bigint {
+  return bits.reduce((all, at) => (random.chance(share) ? all | (1n << BigInt(at)) : all), 0n);
 }
 
 /** Every combination of `bits`. */
@@ -243,9 +248,9 @@ function partsOf(bits: readonly number[]): readonly bigint[] {
   return bits.reduce<bigint[]>((parts, at) => [...parts, ...parts.map((p) => p | (1n << BigInt(at)))], [0n]);
 }
 
-/** w0 to w7: bits 0..63, 64..127, … */
-function words(bits: bigint): bigint[] {
-  return Array.from({ length: 8 }, (_, i) => (bits >> BigInt(64 * i)) & ONES[64]);
+/** w0, w1, …: bits 0..63, 64..127, … */
+function words(bits: bigint, count = 8): bigint[] {
+  return Array.from({ length: count }, (_, i) => (bits >> BigInt(64 * i)) & ONES[64]);
 }
 
 function exact(value: number | bigint, bits: keyof typeof ONES): SpecKey {

@@ -62,9 +62,9 @@ NET = P4TableEntry(
     metadata=b"10.0.0.0/8",
 )
 PORTS = P4TableEntry(
-    "dport_range",
-    match=P4TableMatch(proto=6, port=(0x1F90, 12)),
-    action=P4TableAction("set_dport_range", range=5),
+    "dport_labels",
+    match=P4TableMatch(page=1, proto=6, port=(0x1F90, 12)),
+    action=P4TableAction("set_dport_labels", w0=5, w1=0, w2=0, w3=1),
 )
 
 

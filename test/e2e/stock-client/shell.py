@@ -72,10 +72,12 @@ def pod(port=3, ep=77):
 
 
 def tables(seen):
-    ports = sh.TableEntry("dport_range")(action="set_dport_range")
+    ports = sh.TableEntry("dport_labels")(action="set_dport_labels")
+    ports.match["page"] = "1"
     ports.match["proto"] = "6"
     ports.match["port"] = "0x1f90/12"
-    ports.action["range"] = "5"
+    for word, labels in enumerate((5, 0, 0, 1)):
+        ports.action[f"w{word}"] = str(labels)
     net = sh.TableEntry("addr_labels_prefix")(action="set_prefix_labels", priority=104)
     net.match["page"] = "1"
     net.match["hi"] = "0&&&0xffffffffffffffff"
@@ -84,7 +86,7 @@ def tables(seen):
         net.action[f"w{word}"] = str(labels)
     for entry in (pod(), ports, net):
         entry.insert()
-    seen["inserted"] = [entry for table in ("port_in", "dport_range", "addr_labels_prefix") for entry in read(table)]
+    seen["inserted"] = [entry for table in ("port_in", "dport_labels", "addr_labels_prefix") for entry in read(table)]
     seen["one"] = read("port_in", lambda p: p.match.set(port="3"))
     seen["twice"] = failure(pod().insert)
     pod(ep=78).modify()
@@ -92,7 +94,7 @@ def tables(seen):
     seen["absent"] = failure(pod(port=4).delete)
     for entry in (pod(), ports, net):
         entry.delete()
-    seen["deleted"] = [entry for table in ("port_in", "dport_range", "addr_labels_prefix") for entry in read(table)]
+    seen["deleted"] = [entry for table in ("port_in", "dport_labels", "addr_labels_prefix") for entry in read(table)]
 
 
 def counters(seen):

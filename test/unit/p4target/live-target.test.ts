@@ -23,6 +23,14 @@ function words(low: number): Record<string, bigint> {
   return { w0: BigInt(low), w1: 0n, w2: 0n, w3: 0n, w4: 0n, w5: 0n, w6: 0n, w7: 1n << 63n };
 }
 
+function portWords(low: number): Record<string, bigint> {
+  return { w0: BigInt(low), w1: 0n, w2: 0n, w3: 1n << 63n };
+}
+
+function keys(words: Readonly<Record<string, bigint>>): Record<string, MatchValue> {
+  return Object.fromEntries(Object.entries(words).map(([name, word]) => [name, exact(word)]));
+}
+
 function address(lo: number, labels: number): Row {
   return {
     table: 'addr_labels',
@@ -253,25 +261,28 @@ describe('reconciler on the embedded switch', () => {
     },
     {
       table: 'step_dport_range',
-      match: { node: exact(9), range: exact(1) },
+      match: { node: exact(9), ...keys(portWords(1)) },
       action: 'dport_range_next',
       params: { node: 0xc000_0000n, d1: 0xc000_0000n },
+    },
+    {
+      table: 'dport_mask',
+      match: { node: exact(9) },
+      action: 'ask_dport',
+      params: { page: 1n, ...portWords(3) },
     },
     { table: 'src_mask', match: { node: exact(11) }, action: 'ask_src', params: words(4) },
     {
       table: 'step_src',
-      match: {
-        node: exact(11),
-        ...Object.fromEntries(Object.entries(words(4)).map(([name, word]) => [name, exact(word)])),
-      },
+      match: { node: exact(11), ...keys(words(4)) },
       action: 'src_next',
       params: { node: 9n, d1: 9n, d2: 9n, d3: 9n, d4: 0x8000_0000n },
     },
     {
-      table: 'dport_range',
-      match: { proto: exact(6), port: { kind: 'lpm', value: 80n, prefixLen: 16 } },
-      action: 'set_dport_range',
-      params: { range: 1n },
+      table: 'dport_labels',
+      match: { page: exact(1), proto: exact(6), port: { kind: 'lpm', value: 80n, prefixLen: 16 } },
+      action: 'set_dport_labels',
+      params: portWords(1),
     },
     address(5, 4),
     {

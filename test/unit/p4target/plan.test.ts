@@ -17,12 +17,12 @@ function addr(lo: number, labels: number, page = 1): Row {
   };
 }
 
-function dport(port: number, prefixLen: number, range: number): Row {
+function dport(port: number, prefixLen: number, labels: number, page = 1): Row {
   return {
-    table: 'dport_range',
-    match: { proto: exact(6), port: { kind: 'lpm', value: BigInt(port), prefixLen } },
-    action: 'set_dport_range',
-    params: { range: BigInt(range) },
+    table: 'dport_labels',
+    match: { page: exact(page), proto: exact(6), port: { kind: 'lpm', value: BigInt(port), prefixLen } },
+    action: 'set_dport_labels',
+    params: words(labels, BigInt, 4),
   };
 }
 
@@ -37,7 +37,7 @@ function prefix(lo: number, bits: number, labels: number, page = 1): Row {
   };
 }
 
-/** `value` is what the table asks for: masked labels, a port, a range, a protocol. */
+/** `value` is what the table asks for: masked labels, a port, a protocol. */
 function step(table: string, node: number, value: number, next: number, defaults: number[] = []): Row {
   const chain = Object.fromEntries(defaults.map((d, i) => [`d${i + 1}`, BigInt(d)]));
   return {
@@ -50,16 +50,21 @@ function step(table: string, node: number, value: number, next: number, defaults
 
 function asked(table: string, value: number): Record<string, MatchValue> {
   if (table === 'step_src' || table === 'step_dst') return words(value, exact);
-  const field = table === 'step_proto' ? 'value' : table.endsWith('_range') ? 'range' : 'port';
-  return { [field]: exact(value) };
+  if (table.endsWith('_range')) return words(value, exact, 4);
+  return { [table === 'step_proto' ? 'value' : 'port']: exact(value) };
 }
 
 function mask(table: 'src_mask' | 'dst_mask', node: number, bits: number): Row {
   return { table, match: { node: exact(node) }, action: 'ask', params: words(bits, BigInt) };
 }
 
-function words<T>(low: number, of: (value: number) => T): Record<string, T> {
-  return Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`w${i}`, of(i === 0 ? low : 0)]));
+function portMask(node: number, bits: number, page = 1): Row {
+  const params = { page: BigInt(page), ...words(bits, BigInt, 4) };
+  return { table: 'dport_mask', match: { node: exact(node) }, action: 'ask', params };
+}
+
+function words<T>(low: number, of: (value: number) => T, count = 8): Record<string, T> {
+  return Object.fromEntries(Array.from({ length: count }, (_, i) => [`w${i}`, of(i === 0 ? low : 0)]));
 }
 
 function root(ep: number, node: number): Row {
@@ -200,14 +205,19 @@ describe('plan', () => {
     ]);
   });
 
-  it('shuts the gate of a program that goes while ranges of ports appear, unless it asks for no ports', () => {
-    const asking = [root(1, 5), step('step_dport_range', 5, 1, ALLOW)];
-    const notAsking = [root(2, 8), mask('dst_mask', 8, 1), step('step_dst', 8, 1, ALLOW), addr(1, 1)];
-    const next = [root(1, 6), step('step_dport_range', 6, 2, ALLOW), root(2, 9), addr(1, 1)];
-    const made = plan([...asking, ...notAsking, dport(0, 4, 1)], [...next, dport(0, 5, 2)]);
+  it('shuts the gate of a program that goes while ports get other labels of those that it asks for', () => {
+    const asking = [root(1, 5), portMask(5, 0b11), step('step_dport_range', 5, 1, ALLOW)];
+    const others = [portMask(8, 0b100), portMask(9, 0b11, 2), step('step_dport_range', 9, 1, ALLOW)];
+    const next = [root(1, 6), portMask(6, 0b11), step('step_dport_range', 6, 2, ALLOW), root(2, 10)];
+    const kept = [...others, dport(0x8000, 4, 1, 2)];
+    const made = plan(
+      [...asking, root(2, 8), root(3, 9), ...kept, dport(0, 4, 1)],
+      [...next, root(3, 10), ...kept, dport(0, 5, 2)],
+    );
     expect(lines(made).filter((l) => l.includes('endpoint_root'))).toEqual([
       'hold: delete endpoint_root ep=0x1 direction=0x1',
       'gates: modify endpoint_root ep=0x2 direction=0x1',
+      'gates: modify endpoint_root ep=0x3 direction=0x1',
       'gates: insert endpoint_root ep=0x1 direction=0x1',
     ]);
   });
@@ -287,7 +297,7 @@ describe('plan', () => {
 
   it.each([
     [
-      'a port range changes and the target can not modify',
+      'labels of ports change and the target can not modify',
       [dport(80, 16, 1)],
       [dport(80, 16, 2)],
       { canModify: false },

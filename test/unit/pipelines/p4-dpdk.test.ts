@@ -87,7 +87,7 @@ test('no action reads a field after it has written another one that it read', ()
   // The chain `node = d1; d1 = d2;` is folded by p4c into one move: the miss actions of the steps move exactly one field.
   for (const level of ['src', 'dst', 'proto', 'dport', 'sport'])
     expect(body(`${level}_default`)).toEqual([`mov h.walk.node h.walk.on_${level}`, 'return']);
-  for (const level of ['src', 'dst'])
+  for (const level of ['src', 'dst', 'dport', 'sport'])
     expect(body(`${level}_not_asked`)).toEqual([`mov h.walk.node h.walk.on_${level}`, 'return']);
 });
 
@@ -97,6 +97,17 @@ test('a mask is written whole, and labels are narrowed to it in place', () => {
     expect(body(action)).toEqual([...words.map((word) => `mov ${word}`), 'return']);
   for (const action of ['set_labels', 'set_prefix_labels'])
     expect(body(action)).toEqual([...words.map((word) => `and ${word}`), 'return']);
+  const few = words.slice(0, 4);
+  for (const side of ['dport', 'sport']) {
+    const asks = ['page t.page', ...few.map((word) => word.replace('h.walk.', ''))];
+    expect(body(`ask_${side}`)).toEqual([...asks.map((field) => `mov h.walk.${field}`), 'return']);
+    expect(body(`set_${side}_labels`)).toEqual([...few.map((word) => `and ${word}`), 'return']);
+    // A port that has no labels has none of those that the node asks for.
+    expect(body(`${side}_labels_miss`)).toEqual([
+      ...few.map((word) => `mov ${word.split(' ')[0]} 0x0`),
+      'return',
+    ]);
+  }
 });
 
 test('both walks end in the test whether the leaf allows', () => {
@@ -105,15 +116,20 @@ test('both walks end in the test whether the leaf allows', () => {
   expect(read('calico.spec').match(/mov m\.local_metadata_reason 0x[78]$/gm)).toHaveLength(2);
 });
 
-test('the key of a step over labels is the node and the eight words, side by side in one header', () => {
-  for (const name of ['step_src', 'step_dst']) {
+test('the key of a step over labels is the node and the words, side by side in one header', () => {
+  for (const [name, count] of [
+    ['step_src', 8],
+    ['step_dst', 8],
+    ['step_dport_range', 4],
+    ['step_sport_range', 4],
+  ] as const) {
     const fields = spec.tables.get(name)!.keys.map(({ field }) => field);
     expect(fields.map(({ text }) => text)).toEqual([
       'h.walk.node',
-      ...[0, 1, 2, 3, 4, 5, 6, 7].map((i) => `h.walk.w${i}`),
+      ...[0, 1, 2, 3, 4, 5, 6, 7].slice(0, count).map((i) => `h.walk.w${i}`),
     ]);
     const offsets = fields.map(({ offset }) => offset - fields[0]!.offset);
-    expect(offsets).toEqual([0, 4, 12, 20, 28, 36, 44, 52, 60]);
+    expect(offsets).toEqual([0, 4, 12, 20, 28, 36, 44, 52, 60].slice(0, count + 1));
   }
 });
 
