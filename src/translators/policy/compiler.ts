@@ -75,6 +75,9 @@ export interface LabelName {
   readonly name: string;
 }
 
+/** Labels, and sets of ports, that are remembered beside those in use. */
+const LABELS_MAX = 10_000;
+const INTERVALS_MAX = 50_000;
 /** The page of a program that asks nothing of addresses. */
 const NO_PAGE = 1;
 /** Bit 31 marks leaves. */
@@ -120,6 +123,8 @@ export function createPolicyCompiler(
   let lastGroups: ReadonlySet<number> = new Set();
   let memberships: ReadonlyMap<number, Membership> = new Map();
   const netMemberships = new Map<number, Membership>();
+  let labelsMax = LABELS_MAX;
+  let intervalsMax = INTERVALS_MAX;
   let model: Pick<FelixModel, 'ipSets'> = EMPTY_MODEL;
 
   const membershipOf = (group: number): Membership => {
@@ -171,6 +176,22 @@ export function createPolicyCompiler(
       changed.set(number, open.classes.update(own, memberChanges, keepUnused));
     }
     return changed;
+  };
+
+  /** Policies come and go, and each may have named CIDRs and ports that nobody names again. */
+  const forgetUnused = (): void => {
+    if (labels.size > labelsMax) {
+      const used = new Set([...lastGroups, ...ipSets.labels(), ...[...lastGroups].flatMap(labelsOf)]);
+      programs.forget();
+      labels.forget(used);
+      labelsMax = 2 * labels.size + LABELS_MAX;
+      for (const group of netMemberships.keys()) if (!used.has(group)) netMemberships.delete(group);
+    }
+    if (intervals.size > intervalsMax) {
+      programs.forget();
+      intervals.forget(nodeRows.forget());
+      intervalsMax = 2 * intervals.size + INTERVALS_MAX;
+    }
   };
 
   const compile: PolicyCompiler['compile'] = (now, endpoints, phase = 'final') => {
@@ -243,6 +264,7 @@ export function createPolicyCompiler(
     ]);
     lastRoots = roots;
     lastGroups = groups;
+    if (phase === 'final') forgetUnused();
     if (!updated.also) return compile(now, endpoints, 'final');
 
     if (nodeRows.overflowing > 0) {

@@ -395,6 +395,42 @@ export function portGroups(match: PortMatch | null): readonly number[] {
   return [...(match.positive?.sets ?? []), ...(match.negative?.sets ?? []), ...match.everySet];
 }
 
+/** All sets of ports that a form, and what follows from it at once, is made of. */
+export function intervalSetsOf(form: AnyForm): readonly IntervalSet[] {
+  const ofMatch = (match: PortMatch | null): readonly IntervalSet[] =>
+    match === null
+      ? []
+      : match.kind === 'fixed'
+        ? match.ports.sets
+        : [match.positive, match.negative].flatMap((side) => (side === null ? [] : [side.intervals]));
+  const ofTail = ({ dstPorts, icmp }: Tail): readonly IntervalSet[] => [
+    ...ofMatch(dstPorts),
+    ...(icmp === null ? [] : [icmp]),
+  ];
+  switch (form.level) {
+    case 0:
+      return [
+        ...ofMatch(form.match.srcPorts),
+        ...ofTail(form.tail),
+        ...(form.next === null ? [] : intervalSetsOf(form.next)),
+      ];
+    case 1:
+      return [
+        ...(form.srcPorts?.sets ?? []),
+        ...ofTail(form.tail),
+        ...(form.next === null ? [] : intervalSetsOf(form.next)),
+      ];
+    case 2:
+      return [...form.flow.entries.values()].flatMap((entry) =>
+        entry === null ? [] : [entry.dports, entry.sports],
+      );
+    case 3:
+      return [form.dports, form.sports];
+    case 4:
+      return [form.sports];
+  }
+}
+
 function portKey(match: PortMatch | null): unknown {
   if (match === null) return null;
   if (match.kind === 'fixed') return match.ports.id;

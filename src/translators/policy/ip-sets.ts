@@ -37,6 +37,8 @@ export interface IpSets {
   askAgain(): void;
   /** The prefixes of all sets that are read. */
   prefixes(): Iterable<Prefix>;
+  /** Their labels and groups. */
+  labels(): Iterable<number>;
 }
 
 export interface SetChanges {
@@ -200,6 +202,12 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
   return {
     *prefixes() {
       for (const { members } of read.values()) for (const some of members.values()) yield* some;
+    },
+    *labels() {
+      for (const { source, members } of read.values()) {
+        if (source.type === 'IP_AND_PORT') yield labels.ports(source.id);
+        yield* members.keys();
+      }
     },
     begin(now, problem) {
       sets = now;

@@ -28,31 +28,31 @@ export interface Labels {
   groupOf(label: number): number;
   /** The prefixes that have a label of their own. */
   prefixes(): Iterable<Prefix>;
+  readonly size: number;
+  /** Forgets all labels and groups but these, which stay what they are; numbers are not used twice. */
+  forget(keep: ReadonlySet<number>): void;
   /** As people read it: `set s:abc`, `10.0.0.0/8`, `10.1.0.0/16 or 10.2.0.0/16`, `ports of set n:xyz: 6:80`. */
   describe(label: number): string;
 }
 
 export function createLabels(): Labels {
-  const infos: LabelInfo[] = [
-    // Label 0 is never used.
-    { kind: 'set', set: '' },
-    { kind: 'family', family: 4 },
-    { kind: 'family', family: 6 },
-  ];
-  const groups: number[] = [0, FAMILY_4, FAMILY_6];
-  const byKey = new Map<string, number>();
+  const infos = new Map<number, LabelInfo>([
+    [FAMILY_4, { kind: 'family', family: 4 }],
+    [FAMILY_6, { kind: 'family', family: 6 }],
+  ]);
+  let byKey = new Map<string, number>();
+  let next = FAMILY_6 + 1;
   const intern = (key: string, info: LabelInfo): number => {
     let label = byKey.get(key);
     if (label === undefined) {
-      label = infos.length;
-      infos.push(info);
-      groups.push(info.kind === 'slice' ? info.group : label);
+      label = next++;
+      infos.set(label, info);
       byKey.set(key, label);
     }
     return label;
   };
   const describe = (label: number): string => {
-    const info = infos[label]!;
+    const info = infos.get(label)!;
     switch (info.kind) {
       case 'family':
         return `IPv${info.family}`;
@@ -78,10 +78,21 @@ export function createLabels(): Labels {
     ports: (set) => intern(`p${set}`, { kind: 'ports', set }),
     slice: (group, protocol, port) =>
       intern(`q${group}/${protocol}:${port}`, { kind: 'slice', group, protocol, port }),
-    info: (label) => infos[label]!,
-    groupOf: (label) => groups[label]!,
+    info: (label) => infos.get(label)!,
+    groupOf(label) {
+      const info = infos.get(label)!;
+      return info.kind === 'slice' ? info.group : label;
+    },
+    get size() {
+      return infos.size;
+    },
+    forget(keep) {
+      byKey = new Map([...byKey].filter(([, label]) => keep.has(label)));
+      const kept = new Set([FAMILY_4, FAMILY_6, ...byKey.values()]);
+      for (const label of infos.keys()) if (!kept.has(label)) infos.delete(label);
+    },
     *prefixes() {
-      for (const info of infos) if (info.kind === 'nets') yield* info.prefixes;
+      for (const info of infos.values()) if (info.kind === 'nets') yield* info.prefixes;
     },
     describe,
   };

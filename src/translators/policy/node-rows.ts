@@ -14,7 +14,8 @@ import {
 import type { Branch, Diagram, Leaf, Node } from './diagram';
 import { stepsOf } from './diagram';
 import type { IdSpace } from './ids';
-import type { Intervals } from './intervals';
+import { intervalSetsOf } from './conditions';
+import type { Intervals, IntervalSet } from './intervals';
 import type { Outcome } from './outcomes';
 import { leafId, OUTCOME_MISS, OUTCOME_OVERFLOW_ALLOW, OUTCOME_OVERFLOW_DENY } from './outcomes';
 import type { Page } from './pages';
@@ -39,6 +40,8 @@ export interface NodeRows {
     also: readonly Node[],
     classes: ReadonlyMap<number, ClassChanges>,
   ): UpdateResult;
+  /** Forgets what no row comes of. Returns the sets of ports that are still in use. */
+  forget(): Iterable<IntervalSet>;
   /** The parameters of an action that leads to `node` from above `level`: node, d1, … */
   params(node: Node, level: number): Readonly<Record<string, bigint>>;
   /** Outcomes in use, by id. */
@@ -473,6 +476,13 @@ export function createNodeRows(
     diagram.forget(new Set<Node>([...branches.keys(), ...leaves.keys(), ...keep]));
   };
 
+  const setsInUse = function* (): Iterable<IntervalSet> {
+    for (const { node, ports } of branches.values()) {
+      for (const form of node.forms) yield* intervalSetsOf(form);
+      if (ports !== undefined) yield* ports.sets;
+    }
+  };
+
   const visitPrograms = (programs: readonly ProgramRoot[]): ReadonlyMap<Node, TooLarge> => {
     const refused = new Map<Node, TooLarge>();
     let size = NO_SIZE;
@@ -496,6 +506,10 @@ export function createNodeRows(
   };
 
   return {
+    forget() {
+      forget([]);
+      return setsInUse();
+    },
     params,
     outcomes,
     nodes,

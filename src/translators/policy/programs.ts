@@ -18,6 +18,8 @@ export interface Programs {
   begin(model: FelixModel, onProblem: (message: string) => void): void;
   /** `own` are the endpoint's addresses: the program is for packets that come from (egress) or go to (ingress) one of them. */
   of(workload: WorkloadEndpoint, direction: Direction, own: readonly ClassView[]): readonly ProgramRule[];
+  /** Labels and sets of ports were forgotten: rules are read again when they are asked for. */
+  forget(): void;
   /** What stands in for a program that is too complex: it denies everything. */
   closed(direction: Direction): readonly ProgramRule[];
 }
@@ -41,7 +43,7 @@ const EVERYTHING: RuleMatch = {
 };
 
 export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProblem'>): Programs {
-  const compiled = new WeakMap<readonly Rule[], Map<string, Compiled>>();
+  let compiled = new WeakMap<readonly Rule[], Map<string, Compiled>>();
   let model!: FelixModel;
   let onProblem: (message: string) => void = () => undefined;
   let seenThisTime = new Map<readonly Rule[], Map<string, Compiled>>();
@@ -167,6 +169,9 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
       onProblem = problem;
       seenThisTime = new Map();
       encaps = encapRules();
+    },
+    forget() {
+      compiled = new WeakMap();
     },
     closed: (direction) => [{ form: deny({ kind: 'too-complex', direction }), tier: 0 }],
     of(workload, direction, own) {
