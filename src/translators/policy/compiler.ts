@@ -20,7 +20,7 @@ import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT } from './outcomes';
 import type { Page } from './pages';
 import { createPages, PAGE_ROOM } from './pages';
 import { createPortLabels } from './port-labels';
-import { createProgramCache } from './program-cache';
+import { createProgramCache, type EndpointProgram } from './program-cache';
 import { createPrograms } from './programs';
 import type { RowChanges } from './row-store';
 import { createRowStore } from './row-store';
@@ -104,6 +104,7 @@ export function createPolicyCompiler(
     prefixes,
     labels,
     membership: (group) => membershipOf(group),
+    labelsOf: (group) => labelsOf(group),
   });
   const rows = createRowStore();
   const pages = createPages();
@@ -119,6 +120,8 @@ export function createPolicyCompiler(
   );
 
   let lastRoots: ReadonlyMap<string, Root> = new Map();
+  /** Likewise, what is too large included. */
+  let lastWanted: ReadonlyMap<string, Root> = new Map();
   /** Groups that the last compile's programs ask for. */
   let lastGroups: ReadonlySet<number> = new Set();
   let memberships: ReadonlyMap<number, Membership> = new Map();
@@ -206,24 +209,36 @@ export function createPolicyCompiler(
 
     const roots = new Map<string, Root>();
     const groups = new Set<number>();
+    const closed = {
+      ingress: diagram.root(programs.closed('ingress'), NO_PAGE) as Leaf,
+      egress: diagram.root(programs.closed('egress'), NO_PAGE) as Leaf,
+    };
     pages.begin();
     for (const { ep, workload } of endpoints) {
       const compiled = cache.of(ep, workload);
       for (const direction of ['ingress', 'egress'] as const) {
-        const { rules, groups: asked } = compiled[direction];
-        const asks = new Set([...asked].flatMap(labelsOf));
-        const page = pages.place(`${ep}/${direction}`, asks);
-        const instead = diagram.root(programs.closed(direction), NO_PAGE) as Leaf;
-        const root = { ep, direction, workload, instead, rules: rules.length };
+        const key = `${ep}/${direction}`;
+        const program = compiled[direction];
+        const page = pages.place(key, program.labels);
+        const instead = closed[direction];
         if (page === undefined) {
-          onProblem(tooManyLabels(root, asks.size));
-          roots.set(`${ep}/${direction}`, { ...root, node: instead, page: NO_PAGE });
+          const root: Root = { ep, direction, workload, program, node: instead, instead, page: NO_PAGE };
+          onProblem(tooManyLabels(root));
+          roots.set(key, root);
           continue;
         }
-        for (const group of asked) groups.add(group);
-        roots.set(`${ep}/${direction}`, { ...root, node: diagram.root(rules, page), page });
+        for (const group of program.groups) groups.add(group);
+        const before = lastWanted.get(key);
+        const same = before?.program === program && before.page === page && before.instead === instead;
+        roots.set(
+          key,
+          same
+            ? before
+            : { ep, direction, workload, program, instead, page, node: diagram.root(program.rules, page) },
+        );
       }
     }
+    lastWanted = new Map(roots);
     cache.end();
     pages.end(phase === 'transition');
 
@@ -320,8 +335,7 @@ interface Root {
   readonly page: number;
   /** Taken when the program is too large. */
   readonly instead: Leaf;
-  /** In the program. */
-  readonly rules: number;
+  readonly program: EndpointProgram;
 }
 
 const NAMED_MAX = 5;
@@ -337,13 +351,13 @@ function tooComplex(root: Root, { scope }: TooLarge, limits: SizeLimits): string
   ].join(', ');
   const whose =
     scope === 'program'
-      ? `its ${root.rules} rules would take more than one endpoint may`
-      : `its ${root.rules} rules and those of the endpoints before it would take more than a node may`;
+      ? `its ${root.program.rules.length} rules would take more than one endpoint may`
+      : `its ${root.program.rules.length} rules and those of the endpoints before it would take more than a node may`;
   return `${closedText(root)}: ${whose} (${limit}); ${policiesText(root)}. Use fewer rules that each combine sets, CIDRs and ports of their own`;
 }
 
-function tooManyLabels(root: Omit<Root, 'node' | 'page'>, asked: number): string {
-  return `${closedText(root)}: its rules name ${asked} IP sets and lists of CIDRs, and one endpoint may name ${PAGE_ROOM}; ${policiesText(root)}. Use fewer selectors`;
+function tooManyLabels(root: Root): string {
+  return `${closedText(root)}: its rules name ${root.program.labels.size} IP sets and lists of CIDRs, and one endpoint may name ${PAGE_ROOM}; ${policiesText(root)}. Use fewer selectors`;
 }
 
 type RootText = Pick<Root, 'workload' | 'direction'>;

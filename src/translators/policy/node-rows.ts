@@ -101,6 +101,8 @@ interface LiveBranch {
   filled: boolean;
   /** How many values the branch was asked for. */
   asked: number;
+  /** When its children last changed. */
+  changed: number;
   mark: number;
   /** Of the branch and everything below it; what is reached twice may be counted twice. */
   below: DiagramSize;
@@ -109,7 +111,15 @@ interface LiveBranch {
   stamp: number;
 }
 
+interface Closure {
+  readonly at: number;
+  readonly branches: readonly LiveBranch[];
+  readonly leaves: readonly LiveLeaf[];
+}
+
 interface LiveLeaf {
+  /** True once nothing leads to it any more. */
+  dropped: boolean;
   readonly outcome: Outcome;
   readonly params: (Readonly<Record<string, bigint>> | undefined)[];
   mark: number;
@@ -133,6 +143,11 @@ export function createNodeRows(
   let mark = 0;
   let stamp = 0;
   let visits = 0;
+  let clock = 0;
+  /** By root, everything below it, as it was when it was last looked at. */
+  /** The last update, if all that it was asked for is there. */
+  let last: { readonly programs: readonly ProgramRoot[]; readonly clock: number } | undefined;
+  const closures = new WeakMap<Node, Closure>();
   /** Undecided rules in nodes that the diagram remembers of programs that were left out. */
   let remembered = 0;
   let attempt = newAttempt();
@@ -154,6 +169,7 @@ export function createNodeRows(
         params: [],
         filled: false,
         asked: 0,
+        changed: ++clock,
         mark: 0,
         below: NO_SIZE,
         countedBy: 0,
@@ -179,7 +195,7 @@ export function createNodeRows(
           : verdict === 'allow'
             ? OUTCOME_OVERFLOW_ALLOW
             : OUTCOME_OVERFLOW_DENY;
-      found = { outcome, params: [], mark: 0 };
+      found = { outcome, params: [], mark: 0, dropped: false };
       leaves.set(leaf, found);
       outcomes.set(outcome.id, outcome);
       attempt.leaves.push(leaf);
@@ -211,6 +227,7 @@ export function createNodeRows(
   const setChild = (branch: LiveBranch, key: string, value: BranchValue): void => {
     const { table, action, fields, child } = value;
     if (branch.children.get(key) === child) return;
+    branch.changed = ++clock;
     branch.children.set(key, child);
     const match = { node: branch.match, ...fields };
     const row = { table, match, action, params: params(child, branch.node.level + 1) };
@@ -218,7 +235,9 @@ export function createNodeRows(
   };
 
   const removeChild = (branch: LiveBranch, key: string): void => {
-    if (branch.children.delete(key)) rows.delete(key);
+    if (!branch.children.delete(key)) return;
+    branch.changed = ++clock;
+    rows.delete(key);
   };
 
   /** Single ports are asked before the ranges, and so have a row even where they lead to the fallback. */
@@ -376,9 +395,53 @@ export function createNodeRows(
     return size;
   };
 
+  /** Marks what is reachable from a root where nothing changed since it was last found to be within the limits. */
+  const visitUnchanged = (root: Node): boolean => {
+    const closure = closures.get(root);
+    if (closure === undefined) return false;
+    for (const leaf of closure.leaves) if (leaf.dropped) return false;
+    for (const branch of closure.branches) if (branch.changed > closure.at) return false;
+    for (const branch of closure.branches) {
+      if (branch.mark === mark) continue;
+      branch.mark = mark;
+      attempt.marked.push(branch);
+      attempt.size = sum(attempt.size, ownSize(branch));
+    }
+    for (const leaf of closure.leaves) {
+      if (leaf.mark === mark) continue;
+      leaf.mark = mark;
+      attempt.markedLeaves.push(leaf);
+    }
+    return true;
+  };
+
+  /** Everything below a root that was visited. */
+  const closureOf = (root: Node): Closure => {
+    const found = new Set<LiveBranch>();
+    const ends = new Set<LiveLeaf>();
+    const go = (node: Node): void => {
+      if (node.kind === 'leaf') {
+        ends.add(liveLeaf(node));
+        return;
+      }
+      const branch = liveBranch(node);
+      if (found.has(branch)) return;
+      found.add(branch);
+      go(diagram.fallback(node));
+      for (const child of branch.children.values()) go(child);
+    };
+    go(root);
+    return { at: clock, branches: [...found], leaves: [...ends] };
+  };
+
   /** Visits a program within its limits, or leaves everything as it was. */
   const visitProgram = (root: Node, before: DiagramSize): TooLarge | undefined => {
     attempt = newAttempt();
+    if (visitUnchanged(root)) {
+      if (!exceeded(sum(before, attempt.size), limits.node)) return undefined;
+      undo();
+      return { scope: 'node' };
+    }
     const top = visit(root);
     const certain = top === 'too-large';
     const size = certain
@@ -388,7 +451,10 @@ export function createNodeRows(
         : NO_SIZE;
     const alone = exceeded(size, limits.program);
     const together = exceeded(sum(before, attempt.size), limits.node);
-    if (!alone && !together) return undefined;
+    if (!alone && !together) {
+      closures.set(root, closureOf(root));
+      return undefined;
+    }
     undo();
     return { scope: alone ? 'program' : 'node' };
   };
@@ -402,12 +468,14 @@ export function createNodeRows(
     for (const branch of filled) {
       for (const key of [...branch.children.keys()]) removeChild(branch, key);
       branch.filled = false;
+      branch.changed = ++clock;
     }
     for (const branch of made) drop(branch);
     for (const leaf of madeLeaves) dropLeaf(leaf, leaves.get(leaf)!);
   };
 
   const drop = (branch: LiveBranch): void => {
+    branch.changed = ++clock;
     for (const key of [...branch.children.keys()]) removeChild(branch, key);
     stopAsking(branch);
     branches.delete(branch.node);
@@ -415,7 +483,10 @@ export function createNodeRows(
     nodeIds.release(branch.id);
   };
 
-  const dropLeaf = (leaf: Leaf, { outcome: { id } }: LiveLeaf): void => {
+  const dropLeaf = (leaf: Leaf, live: LiveLeaf): void => {
+    const { id } = live.outcome;
+    live.dropped = true;
+    clock++;
     leaves.delete(leaf);
     if (id === OUTCOME_OVERFLOW_ALLOW.id || id === OUTCOME_OVERFLOW_DENY.id) overflowing--;
     else {
@@ -440,7 +511,10 @@ export function createNodeRows(
     }
     if (touched > TOUCHED_MAX) {
       for (const addressClass of [...born, ...dead]) {
-        for (const branch of askedAbout(number, addressClass)) branch.filled = false;
+        for (const branch of askedAbout(number, addressClass)) {
+          branch.filled = false;
+          branch.changed = ++clock;
+        }
       }
       return;
     }
@@ -517,12 +591,21 @@ export function createNodeRows(
       return overflowing;
     },
     update(programs, also, classes) {
-      mark++;
+      const clockBefore = clock;
       attempt = newAttempt();
       for (const [page, changes] of classes) {
         losses += changes.dead.length;
         applyClasses(page, changes);
       }
+      // Nothing that was reachable has changed, and the roots are the same: nothing else can be reachable.
+      const same =
+        clock === clockBefore &&
+        also.length === 0 &&
+        last?.clock === clockBefore &&
+        last.programs.length === programs.length &&
+        programs.every((program, i) => program.node === last!.programs[i]!.node);
+      if (same) return { refused: new Map(), also: true };
+      mark++;
       const refused = visitPrograms(programs);
       let kept = true;
       let size = NO_SIZE;
@@ -540,6 +623,7 @@ export function createNodeRows(
         forget([...refused.keys()]);
       }
       attempt = newAttempt();
+      last = refused.size === 0 && also.length === 0 ? { programs, clock } : undefined;
       return { refused, also: kept };
     },
   };

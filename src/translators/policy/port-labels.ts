@@ -33,6 +33,8 @@ export interface PortMask {
 /** Words of 64 bits in a row of dport_labels and sport_labels. */
 export const PORT_WORDS = 4;
 const PAGE_BITS = 64 * PORT_WORDS;
+/** No two protocols have a page of the same number, so that a mask tells by its page which ports it is about. */
+const PAGES_OF_A_PROTOCOL = 0x10000;
 
 interface PortPage {
   readonly protocol: number;
@@ -76,7 +78,13 @@ export function createPortLabels(which: 'dport' | 'sport', rows: RowStore): Port
       let page = open.find((candidate) => takeIn(candidate, sets));
       if (page === undefined) {
         const ids = createIdSpace(0, PAGE_BITS - 1);
-        page = { protocol, number: open.length + 1, ids, bits: new Map(), rows: new Map() };
+        page = {
+          protocol,
+          number: PAGES_OF_A_PROTOCOL * protocol + open.length + 1,
+          ids,
+          bits: new Map(),
+          rows: new Map(),
+        };
         open.push(page);
         takeIn(page, sets);
       }
@@ -94,7 +102,7 @@ export function createPortLabels(which: 'dport' | 'sport', rows: RowStore): Port
       };
     },
     release({ protocol, page: number, sets }) {
-      const page = pages.get(protocol)![number - 1]!;
+      const page = pages.get(protocol)!.find((open) => open.number === number)!;
       for (const set of sets) {
         const held = page.bits.get(set)!;
         if (--held.uses > 0) continue;

@@ -15,6 +15,8 @@ export interface EndpointProgram {
   readonly rules: readonly ProgramRule[];
   /** Groups that some rule asks of addresses. */
   readonly groups: ReadonlySet<number>;
+  /** Their labels. */
+  readonly labels: ReadonlySet<number>;
 }
 
 /**
@@ -44,9 +46,10 @@ export function createProgramCache(
     readonly prefixes: PrefixCache;
     readonly labels: Labels;
     readonly membership: (group: number) => Membership;
+    readonly labelsOf: (group: number) => readonly number[];
   },
 ): ProgramCache {
-  const { prefixes, labels, membership } = context;
+  const { prefixes, labels, membership, labelsOf } = context;
   let entries = new Map<number, Entry>();
   let asked = new Map<number, Entry>();
   let last: Pick<FelixModel, 'policies' | 'profiles' | 'config'> | undefined;
@@ -64,7 +67,8 @@ export function createProgramCache(
       // Sources that the endpoint may spoof can be anything.
       const spoofs = direction === 'egress' && workload.allowSpoofedSourcePrefixes.length > 0;
       const rules = programs.of(workload, direction, spoofs ? [] : own);
-      return { rules, groups: groupsOf(reachable(rules)) };
+      const groups = groupsOf(reachable(rules));
+      return { rules, groups, labels: new Set([...groups].flatMap(labelsOf)) };
     };
     return {
       workload,
@@ -98,6 +102,8 @@ export function createProgramCache(
       const moved = [...members.values()].flatMap((some) => some.map(({ prefix }) => prefix));
       movedHosts = new Set(moved.filter(({ host }) => host).map(({ key }) => key));
       movedNets = [...new Set(moved.filter(({ host }) => !host))];
+      // The model's maps are live. There are thousands of policies, and mostly none has changed.
+      if (stale !== 'all' && stale.size === 0) return;
       last = {
         policies: new Map(model.policies),
         profiles: new Map(model.profiles),
@@ -149,9 +155,18 @@ function changedKeys<T>(
   name: (key: string) => string,
 ): readonly string[] {
   const changed: string[] = [];
+  if (sameValues(before, now)) return changed;
   for (const [key, value] of now) if (before.get(key) !== value) changed.push(name(key));
   for (const key of before.keys()) if (!now.has(key)) changed.push(name(key));
   return changed;
+}
+
+/** The common case, quickly: the same values in the same order. A model never moves a value to another key. */
+function sameValues<T>(a: ReadonlyMap<string, T>, b: ReadonlyMap<string, T>): boolean {
+  if (a.size !== b.size) return false;
+  const others = b.values();
+  for (const value of a.values()) if (others.next().value !== value) return false;
+  return true;
 }
 
 function sameEntries(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {

@@ -156,7 +156,7 @@ test('labels of ports that do not fit a page take another one, and come back aft
     intervals.of([{ first: 100 * n, last: 100 * n + 50 }]);
   const masks = Array.from({ length: 300 }, (_, n) => ports.take(6, [set(n)]));
   ports.update();
-  expect(new Set(masks.map(({ page }) => page))).toEqual(new Set([1, 2]));
+  expect(new Set(masks.map(({ page }) => page))).toEqual(new Set([0x6_0001, 0x6_0002]));
   for (const [n, mask] of masks.entries()) {
     const own = [...rows.rows.values()].filter((row) => row.match['page']!.value === BigInt(mask.page));
     const words = mask.words([0]);
@@ -169,7 +169,7 @@ test('labels of ports that do not fit a page take another one, and come back aft
   ports.update();
   expect(rows.rows.size).toBe(0);
   const page = (n: number): number => ports.take(6, [set(n)]).page;
-  expect(page(600)).toBe(2);
+  expect(page(600)).toBe(0x6_0002);
   ports.settle();
-  expect(page(601)).toBe(1);
+  expect(page(601)).toBe(0x6_0001);
 });
