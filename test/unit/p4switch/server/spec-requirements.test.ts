@@ -1,6 +1,12 @@
 /** Requirements of the P4Runtime specification that the tests beside this one do not meet on their way; named as in docs/p4runtime-compliance.md. */
 import type { ServiceError } from '@grpc/grpc-js';
-import { P4Info, Status, WriteRequest, type TableEntry } from 'p4runtime-js-bindings';
+import {
+  P4Info,
+  SetForwardingPipelineConfigRequest,
+  Status,
+  WriteRequest,
+  type TableEntry,
+} from 'p4runtime-js-bindings';
 import { createInterpreter } from '../../../../src/p4switch/interpreter/interpreter';
 import { startSwitchServer, type SwitchServer } from '../../../../src/p4switch/server/server';
 import {
@@ -98,14 +104,12 @@ describe('arbitration', () => {
     const set = (deviceId: bigint, role: string, electionId: bigint) =>
       new Promise((resolve) => {
         writer.client.setForwardingPipelineConfig(
-          {
+          SetForwardingPipelineConfigRequest.fromPartial({
             deviceId,
             role,
-            roleId: 0n,
             electionId: uint128(electionId),
             action: Action.VERIFY,
-            config: undefined,
-          },
+          }),
           (error: ServiceError | null) => {
             resolve(error?.code);
           },
