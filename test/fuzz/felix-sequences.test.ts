@@ -6,9 +6,9 @@
 import fc from 'fast-check';
 import { isDeepStrictEqual } from 'node:util';
 import { createFelixSession } from '../../src/driver/felix/felix-session';
-import { namesOf, type TargetNames } from '../../src/driver/names';
+import type { TargetNames } from '../../src/driver/names';
 import { createPlacement } from '../../src/driver/placement';
-import type { FelixModel } from '../../src/model/model';
+import { workloadKey, type FelixModel } from '../../src/model/model';
 import { formatPacket } from '../../src/packet/describe';
 import { activeWorkloads, endpointRows } from '../../src/translators/endpoints';
 import {
@@ -56,6 +56,8 @@ jest.mock('../../src/translators/policy/compiler', () => {
   };
 });
 
+type Names = Pick<TargetNames, 'endpoints' | 'ports'>;
+
 describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
   test(
     'random sequences of Felix messages',
@@ -82,7 +84,7 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
       await fuzz('felix sequences', RUNS, property, { batch: BATCH, milliseconds: BATCH_LIMIT });
       console.info(kind, JSON.stringify(done));
     },
-    timeoutOf('felix sequences'),
+    4 * timeoutOf('felix sequences'),
   );
 });
 
@@ -135,7 +137,14 @@ function freshRows(model: FelixModel): readonly string[] {
   const endpoints = createPlacement(PORTS.firstPod).place(activeWorkloads(model));
   const compiler = createPolicyCompiler({ firstId: 1000 });
   const compiled = compiler.compile(model, endpoints);
-  const names = namesOf(endpoints, compiled.outcomes.values(), PORTS);
+  const names: Names = {
+    endpoints: new Map(endpoints.map(({ ep, workload }) => [ep, workloadKey(workload.id)])),
+    ports: new Map([
+      [PORTS.uplink, 'uplink'],
+      [PORTS.host, 'host'],
+      ...endpoints.map(({ port, workload }) => [port, workload.name] as const),
+    ]),
+  };
   return [
     ...canonicalRows(compiler, compiled, (ep) => names.endpoints.get(ep)!),
     ...namedWays(endpointRows(model, endpoints, PORTS).rows, names),
@@ -143,7 +152,7 @@ function freshRows(model: FelixModel): readonly string[] {
 }
 
 /** The rows of endpoints, with names in the place of ports and endpoint ids. */
-function namedWays(rows: readonly Row[], names: TargetNames): readonly string[] {
+function namedWays(rows: readonly Row[], names: Names): readonly string[] {
   const named = ([field, value]: readonly [string, bigint]): string => {
     const name = { ep: names.endpoints, port: names.ports }[field]?.get(Number(value));
     return `${field}=${name ?? value}`;
