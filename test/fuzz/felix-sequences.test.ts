@@ -44,14 +44,12 @@ jest.mock('../../src/translators/policy/compiler', () => {
     ...real,
     createPolicyCompiler: (...options: Parameters<typeof createPolicyCompiler>): PolicyCompiler => {
       const compiler = real.createPolicyCompiler(...options);
-      return {
-        ...compiler,
-        compile(...args) {
-          const compiled = compiler.compile(...args);
-          Object.assign(mockSeen, { compiler, compiled });
-          return compiled;
-        },
+      const compile: PolicyCompiler['compile'] = (...args) => {
+        const compiled = compiler.compile(...args);
+        Object.assign(mockSeen, { compiler, compiled });
+        return compiled;
       };
+      return Object.assign(Object.create(compiler) as PolicyCompiler, { compile });
     },
   };
 });
