@@ -8,16 +8,7 @@ import { FORM_NAMES } from '../unit/driver/felix/recordings';
 import { felixStream } from '../unit/driver/felix/streams';
 import { transcoded } from '../unit/driver/felix/transcoder';
 import { lacks } from '../unit/driver/felix/without';
-import {
-  arbitraryEdit,
-  arbitraryStart,
-  createCluster,
-  NO_VIEW,
-  rulesOf,
-  setsOf,
-  type Edit,
-  type NodeView,
-} from './cluster';
+import { arbitraryEdit, arbitraryStart, createCluster, NO_VIEW, type Edit, type NodeView } from './cluster';
 import {
   flush,
   PLAIN,
@@ -211,24 +202,12 @@ function dropped(
       view: { ...view, profiles: without(view.profiles, key) },
       payload: removeProfile(profile),
     })),
-    ...[...view.ipSets]
-      .filter(([id]) => !passesBy(view, id))
-      .map(([id, set]) => ({
-        view: { ...view, ipSets: without(view.ipSets, id) },
-        payload: removeIpSet(set),
-      })),
+    ...[...view.ipSets].map(([id, set]) => ({
+      view: { ...view, ipSets: without(view.ipSets, id) },
+      payload: removeIpSet(set),
+    })),
   ];
   return all.length === 0 ? undefined : all[choice % all.length];
-}
-
-/**
- * Whether a rule passes by membership of the set. Without the set it never matches, as docs/guarantees.md has it, so the rules behind
- * it in the tier are asked, and one of them may allow.
- */
-function passesBy({ policies, profiles }: NodeView, id: string): boolean {
-  return [...policies.values(), ...profiles.values()]
-    .flatMap(rulesOf)
-    .some((rule) => setsOf(rule).includes(id) && ['pass', 'next-tier'].includes(rule.action));
 }
 
 /** Each batch in the form, numbered from 0. */

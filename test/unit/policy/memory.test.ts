@@ -5,8 +5,8 @@ import { activeWorkloads } from '../../../src/translators/endpoints';
 import { createPolicyCompiler } from '../../../src/translators/policy/compiler';
 import { framesOfCycle, heapInUse, leastOf } from '../../support/always-new';
 
-const CYCLES = 1000;
-const WINDOW = 250;
+const CYCLES = 1500;
+const WINDOW = 500;
 /** Bytes that 500 cycles may add to the least that is in use: 2 kB each. One label, interval set and prefix more take as much. */
 const GROWTH = 1_000_000;
 
