@@ -440,6 +440,19 @@ static int apply(struct transaction *t, int copy, struct step *step, bool undo)
 	}
 }
 
+/* In a table with a prefix the longest wins: DPDK wants to be told so, as it knows priorities only. */
+static uint32_t priority_of(const struct table *table, struct cell *c)
+{
+	const struct entries *e = &table->entries;
+	uint32_t open = 8 * e->mask_bytes;
+
+	if (table->match == RTE_SWX_TABLE_MATCH_WILDCARD)
+		return PRIORITY_MAX - c->priority;
+	for (uint32_t i = 0; i < e->mask_bytes; i++)
+		open -= (uint32_t)__builtin_popcount(cell_mask(e, c)[i]);
+	return open;
+}
+
 /* A table with all its entries, built from nothing. */
 static void *build_table(const struct table *table)
 {
@@ -461,7 +474,7 @@ static void *build_table(const struct table *table)
 		entry = &list[count++];
 		entry->key = cell_key(e, c);
 		entry->key_mask = cell_mask(e, c);
-		entry->key_priority = PRIORITY_MAX - c->priority;
+		entry->key_priority = priority_of(table, c);
 		entry->action_id = c->action;
 		entry->action_data = cell_data(e, c);
 		TAILQ_INSERT_TAIL(&all, entry, node);

@@ -54,6 +54,7 @@ export function main(argv: readonly string[]): void {
       gather,
       [],
     )
+    .option('--end-engine', 'end the native engine with the switch; else packets go on without it')
     .option('--port <port>', 'NUMBER=KIND:NAME[@NETNS][,mtu=N][,mac=M] (may be repeated)', gather, [])
     .action((options: SwitchOptions) => run(() => runSwitch(options, print)));
 

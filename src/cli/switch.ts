@@ -24,6 +24,8 @@ export interface SwitchOptions {
   readonly engineSocket: string;
   /** Further arguments of the native engine. */
   readonly engineOption: readonly string[];
+  /** End the native engine with the switch; else packets go on without it. */
+  readonly endEngine?: boolean;
   /** Ports of the native engine; see parsePort. */
   readonly port: readonly string[];
 }
@@ -63,7 +65,7 @@ export async function runSwitch(options: SwitchOptions, print: (line: string) =>
     await untilSignal();
     await server.stop();
   } finally {
-    await node.stop('leave');
+    await node.stop(options.endEngine === true ? 'quit' : 'leave');
   }
 }
 
