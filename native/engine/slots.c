@@ -90,26 +90,23 @@ static void send_out(struct slots *s, uint32_t slot, const struct rte_swx_pkt *p
 	uint32_t length = packet->length;
 	struct port *port = slot < s->count ? s->ports[slot] : NULL;
 
-	if (length < SHORTEST || length > WIRE_MAX || packet->offset + length > m->buf_len) {
-		/* The interpreter gives back what it got, however short; so does a capture. */
-		if (s->capture && slot < s->count && length && length < SHORTEST && packet->offset + length <= m->buf_len) {
-			capture(s, slot, data, length);
-			return;
-		}
+	if (slot >= s->count || (!s->capture && !s->discard && (!port || port->gone))) {
+		s->counters.no_port++;
+		return;
+	}
+	if (!length || length > WIRE_MAX || packet->offset + length > m->buf_len) {
 		s->counters.malformed++;
+		return;
+	}
+	/* A capture gives back what came, however short: so does the interpreter. */
+	if (s->capture) {
+		capture(s, slot, data, length);
 		return;
 	}
 	if (s->discard)
 		return;
-	if (s->capture) {
-		if (slot < s->count)
-			capture(s, slot, data, length);
-		else
-			s->counters.no_port++;
-		return;
-	}
-	if (!port || port->gone) {
-		s->counters.no_port++;
+	if (length < SHORTEST) {
+		s->counters.malformed++;
 		return;
 	}
 	if (port->ops->transmit(port, data, length)) {

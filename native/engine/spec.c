@@ -72,6 +72,8 @@ struct spec {
 	struct block *blocks;
 	uint32_t block_count;
 	bool recirculates;
+	/* Somewhere a register is written with two constants. */
+	bool writes_constants;
 	uint32_t generated_labels;
 	struct spec_text *out;
 	size_t out_room;
@@ -343,6 +345,21 @@ static const char *operand(const struct instruction *i, uint32_t index)
 	return index < i->count ? i->words[index] : "";
 }
 
+static bool is_number(const char *text)
+{
+	char *end;
+
+	strtoull(text, &end, 0);
+	return end != text && !*end;
+}
+
+/* DPDK 22.11 does these on the first register array, whichever is named. */
+static bool is_constant_write(const struct instruction *i)
+{
+	return (is(operand(i, 0), "regadd") || is(operand(i, 0), "regwr")) && i->count == 4 && is_number(operand(i, 2)) &&
+	       is_number(operand(i, 3));
+}
+
 static int read_instructions(struct spec *s, const struct block *block, struct instruction **list, uint32_t *count)
 {
 	uint32_t room = block->end - block->begin;
@@ -370,6 +387,7 @@ static int read_instructions(struct spec *s, const struct block *block, struct i
 			.count = l->words - (labelled ? 2 : 0),
 		};
 		s->recirculates |= is(operand(i, 0), "recirculate");
+		s->writes_constants |= is_constant_write(i);
 		++*count;
 	}
 	return 0;
@@ -663,6 +681,15 @@ static int put_variable_extract(struct spec *s, const struct instruction *i)
 	return 0;
 }
 
+static void put_constant_write(struct spec *s, const struct instruction *i)
+{
+	uint32_t number = s->lines[i->line].number;
+
+	put(s, number, "\t%s%smov m." RESERVED "value %s", i->label ? i->label : "", i->label ? " : " : "",
+	    operand(i, 3));
+	put(s, number, "\t%s %s %s m." RESERVED "value", operand(i, 0), operand(i, 1), operand(i, 2));
+}
+
 static int put_apply(struct spec *s, const struct instruction *list, uint32_t count)
 {
 	char label[32] = "";
@@ -691,6 +718,10 @@ static int put_apply(struct spec *s, const struct instruction *list, uint32_t co
 				return -1;
 			continue;
 		}
+		if (is_constant_write(&list[i])) {
+			put_constant_write(s, &list[i]);
+			continue;
+		}
 		put_line(s, list[i].line);
 	}
 	return 0;
@@ -705,7 +736,10 @@ static int put_block(struct spec *s, const struct block *block, const struct ins
 
 		if (is(name, "rx") || is(name, "tx") || is(name, "extract") || is(name, "emit"))
 			return FAIL_AT(s, s->lines[list[i].line].number, "%s in an action", name);
-		put_line(s, list[i].line);
+		if (is_constant_write(&list[i]))
+			put_constant_write(s, &list[i]);
+		else
+			put_line(s, list[i].line);
 	}
 	return 0;
 }
@@ -720,6 +754,8 @@ static int put_all(struct spec *s, struct instruction **lists, const uint32_t *c
 		put_line(s, at);
 		if (s->recirculates && l->number == s->metadata->line)
 			put(s, l->number, "\tbit<32> " RESERVED "pass");
+		if (s->writes_constants && l->number == s->metadata->line)
+			put(s, l->number, "\tbit<64> " RESERVED "value");
 		if (block < s->block_count && at + 1 == s->blocks[block].begin) {
 			if (put_block(s, &s->blocks[block], lists[block], counts[block]))
 				return -1;
@@ -744,8 +780,9 @@ static int check_and_put(struct spec *s, struct instruction **lists, uint32_t *c
 			return -1;
 		s->out->reach = larger(s->out->reach, most.extracted);
 	}
-	if (s->recirculates && s->metadata->bytes + 4 > STRUCT_MAX_BYTES)
-		return FAIL_AT(s, s->metadata->line, "no room in the metadata for the count of passes");
+	if (s->metadata->bytes + (s->recirculates ? 4 : 0) + (s->writes_constants ? 8 : 0) > STRUCT_MAX_BYTES)
+		return FAIL_AT(s, s->metadata->line,
+			       "no room in the metadata for what the engine adds (4 bytes to recirculate, 8 to write constants to registers)");
 	return put_all(s, lists, counts);
 }
 

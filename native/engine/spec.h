@@ -14,6 +14,11 @@
  *				tx <slots>			an output port that counts and drops
  *				ENGINE_TX_1 : tx m.P
  *
+ * And around a fault of DPDK 22.11: regadd and regwr with two constants always change the first register array.
+ *
+ *	regadd A 0x0 0x1	mov m.ENGINE_value 0x1
+ *				regadd A 0x0 m.ENGINE_value
+ *
  * The programs themselves know nothing of it.
  */
 #ifndef SPEC_H
