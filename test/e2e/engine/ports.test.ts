@@ -193,10 +193,10 @@ s.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x81\\x00\\x00\\x07\\x08\\x00' + bytes(5
     const b = await pod(3, '10.9.0.2/24');
     await write(...wire(2, 3), ...wire(3, 2));
     await serve(b);
-    let carrying = true;
-    const transfer = a.node(tcpScript('10.9.0.2', 4_000_000)).finally(() => (carrying = false));
+    const traffic = { ended: false };
+    const transfer = a.node(tcpScript('10.9.0.2', 4_000_000)).finally(() => (traffic.ended = true));
     let changes = 0;
-    for (; carrying; changes++) await write(...wire(2, 3, changes), ...wire(3, 2, changes));
+    for (; !traffic.ended; changes++) await write(...wire(2, 3, changes), ...wire(3, 2, changes));
     expect(await transfer).toBe('ok');
     expect(changes).toBeGreaterThan(20);
     expect(await engine.client.registers(d, 'torn', 0, 1)).toEqual([0n]);
