@@ -196,20 +196,12 @@ static int start_eal(const struct options *o, char *program)
 	return 0;
 }
 
-static int serve(const struct options *o)
+static int serve(const struct options *o, const sigset_t *signals)
 {
 	struct engine e = { .trial = { o->slots, o->memory_mb } };
 	struct failure f = { 0 };
-	sigset_t signals;
-	int listener, signal_fd;
+	int listener, signal_fd = signalfd(-1, signals, SFD_CLOEXEC);
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	/* Before any thread is made, so that none of them takes them. */
-	sigprocmask(SIG_BLOCK, &signals, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
 	if (getrandom(&e.boot_id, sizeof(e.boot_id), 0) != sizeof(e.boot_id) || signal_fd < 0) {
 		fprintf(stderr, "engine: %s\n", strerror(errno));
 		return 1;
@@ -235,10 +227,17 @@ int main(int argc, char **argv)
 		.memory_mb = 4096,
 		.dataplane = { .core = -1, .idle = IDLE_ADAPTIVE, .spin_us = 50 },
 	};
+	sigset_t signals;
 
 	read_options(argc, argv, &o);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	/* Before DPDK makes threads, so that none of them takes these. */
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
 	if (start_eal(&o, argv[0]))
 		return 1;
 	/* Threads, and devices, end with the process: nothing of them has to be put in order. */
-	_exit(o.trial ? trial_main(o.slots) : serve(&o));
+	_exit(o.trial ? trial_main(o.slots) : serve(&o, &signals));
 }

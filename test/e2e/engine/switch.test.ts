@@ -2,7 +2,11 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { Entity, TableEntry } from 'p4runtime-js-bindings';
+import {
+  type Entity,
+  GetForwardingPipelineConfigRequest_ResponseType,
+  type TableEntry,
+} from 'p4runtime-js-bindings';
 import { type EngineNode, startEngineNode } from '../../../src/p4switch/dpdk/node';
 import type { PortFrame } from '../../../src/p4switch/dpdk/client';
 import type { PortSpec } from '../../../src/p4switch/dpdk/ports';
@@ -10,6 +14,7 @@ import { startDpdkSwitch } from '../../../src/p4switch/dpdk/switch';
 import type { SwitchServer } from '../../../src/p4switch/server/server';
 import {
   Action,
+  Atomicity,
   DEVICE,
   isFailure,
   type PartialEntity,
@@ -112,7 +117,7 @@ describeEngine('calico-p4 switch with the native engine', {}, () => {
         [INSERT, byType(1, 9)],
         [INSERT, byType(1, 9)],
       ],
-      { atomicity: 1 },
+      { atomicity: Atomicity.ROLLBACK_ON_ERROR },
     );
     expect(isFailure(result)).toBe(true);
     expect(await portOf(1)).toBe(0);
@@ -161,10 +166,13 @@ describeEngine('calico-p4 switch with the native engine', {}, () => {
     const { config } = await new Promise<{
       config?: { cookie?: { cookie: bigint } | undefined } | undefined;
     }>((resolve, reject) => {
-      controller.client.getForwardingPipelineConfig({ deviceId: DEVICE, responseType: 0 }, (error, value) => {
-        if (error) reject(error);
-        else resolve(value);
-      });
+      controller.client.getForwardingPipelineConfig(
+        { deviceId: DEVICE, responseType: GetForwardingPipelineConfigRequest_ResponseType.ALL },
+        (error, value) => {
+          if (error) reject(error);
+          else resolve(value);
+        },
+      );
     });
     expect(config?.cookie?.cookie).toBe(77n);
     expect(await controller.outcome(INSERT, byType(1, 9))).toBe('ALREADY_EXISTS');
