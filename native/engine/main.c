@@ -40,7 +40,7 @@ struct options {
 static const char usage[] =
 	"usage: calico-p4-engine --socket PATH [options]\n"
 	"  --slots N          ports that programs may name: 0 to N-1 (1024; at most 4096)\n"
-	"  --memory MB        memory for tables and packets, touched as it is needed (4096)\n"
+	"  --memory MB        memory for tables and packets, touched as it is needed (2048)\n"
 	"  --huge             take it from hugepages\n"
 	"  --idle MODE        sleep, adaptive or spin while there are no packets (adaptive)\n"
 	"  --spin-us N        adaptive: look that long before sleeping (50)\n"
@@ -224,7 +224,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {
 		.slots = 1024,
-		.memory_mb = 4096,
+		.memory_mb = 2048,
 		.dataplane = { .core = -1, .idle = IDLE_ADAPTIVE, .spin_us = 50 },
 	};
 	sigset_t signals;

@@ -42,7 +42,8 @@ int in_namespace(const char *path, int (*work)(struct port *port, struct failure
 	if (!path[0])
 		return work(port, f);
 	own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	other = open(path, O_RDONLY | O_CLOEXEC);
+	/* Not waiting: the path may be that of a pipe. */
+	other = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (own < 0 || other < 0) {
 		fail(f, STATUS_SYSTEM, "namespace %s: %s", path, strerror(errno));
 		status = -1;

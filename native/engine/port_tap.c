@@ -47,7 +47,10 @@ int port_open_tap(struct port *port, struct failure *f)
 	memcpy(r.ifr_name, name, IFNAMSIZ - 1);
 	if (ioctl(port->fd, TUNSETIFF, &r))
 		return fail(f, STATUS_SYSTEM, "TAP %s can not be opened: %s", name, strerror(errno));
+	if (interface_set_up(&port->request, f))
+		return -1;
+	/* Last: an interface that was made in vain goes with its descriptor. */
 	if (ioctl(port->fd, TUNSETPERSIST, port->request.flags & ATTACH_PERSIST ? 1 : 0))
 		return fail(f, STATUS_SYSTEM, "TAP %s can not be made persistent: %s", name, strerror(errno));
-	return interface_set_up(&port->request, f);
+	return 0;
 }

@@ -46,7 +46,10 @@ export async function runSwitch(options: SwitchOptions, print: (line: string) =>
   };
   if (choice.engine === 'interpreter') {
     if (options.port.length > 0)
-      throw new CalicoP4Error('USAGE', `--port needs the native engine, but ${choice.why}`);
+      throw new CalicoP4Error(
+        'USAGE',
+        `--port is for the native engine, not for the interpreter (${choice.why})`,
+      );
     const server = await startInterpreter(options.listen, deviceId, serving);
     says(server, `interpreter (${choice.why})`);
     await untilSignal();

@@ -22,6 +22,8 @@ export interface EngineNode {
   readonly host: EngineHost;
   /** What packets went through when this process came; undefined when there was no program. */
   readonly found: Program | undefined;
+  /** What packets go through now. */
+  running(): Program | undefined;
   createEngine(spec: Spec, program: Program): DpdkEngine;
   /** The engine of the program that was found, with its tables' contents. */
   restore(spec: Spec, program: Program): Promise<DpdkEngine>;
@@ -213,6 +215,7 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
   return {
     host,
     found: hello.hasProgram ? await foundProgram(first.client) : undefined,
+    running: () => active?.program,
     createEngine: (spec, program) => createDpdkEngine(spec, program, host),
     async restore(spec, program) {
       const engine = createDpdkEngine(spec, program, host);
