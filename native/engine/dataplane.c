@@ -80,7 +80,7 @@ static void answer_call(struct dataplane *d)
 }
 
 /* A namespace that was deleted: its descriptor would report errors for ever. */
-static void lose(struct dataplane *d, uint32_t slot)
+void dataplane_lose(struct dataplane *d, uint32_t slot)
 {
 	struct port *port = slots_port(d->slots, slot);
 
@@ -99,7 +99,7 @@ static void receive(struct dataplane *d, uint32_t slot, bool error)
 	/* With EPOLLERR and no packet to read: a TAP whose interface was deleted. */
 	if (!slots_receive(d->slots, slot, TURN) || (error && port->request.kind == PORT_TAP &&
 						     slots_waiting(d->slots) == before && before < BATCH))
-		lose(d, slot);
+		dataplane_lose(d, slot);
 }
 
 static void gather(struct dataplane *d, int timeout_ms)

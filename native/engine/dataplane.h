@@ -43,6 +43,9 @@ int dataplane_attach(struct dataplane *d, uint32_t slot, struct port *port);
 /* The port that was there, or NULL. */
 struct port *dataplane_detach(struct dataplane *d, uint32_t slot);
 
+/* Marks a port whose interface went away; it is not waited for any more. */
+void dataplane_lose(struct dataplane *d, uint32_t slot);
+
 struct dataplane_counters {
 	uint64_t batches, packets, sleeps;
 };

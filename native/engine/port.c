@@ -32,7 +32,7 @@ static void memory_close(struct port *port, bool remove)
 	(void)remove;
 }
 
-static const struct port_ops memory_ops = { memory_receive, memory_transmit, memory_close };
+static const struct port_ops memory_ops = { memory_receive, memory_transmit, memory_close, NULL };
 
 int in_namespace(const char *path, int (*work)(struct port *port, struct failure *f), struct port *port,
 		 struct failure *f)

@@ -38,6 +38,8 @@ struct port_ops {
 	/* False when it was dropped. */
 	bool (*transmit)(struct port *port, const uint8_t *data, uint32_t length);
 	void (*close)(struct port *port, bool remove);
+	/* For ports whose `receive` does not notice; may be NULL. */
+	bool (*is_deleted)(struct port *port);
 };
 
 struct port {
@@ -45,6 +47,7 @@ struct port {
 	struct port_request request;
 	/* To wait for packets, or -1: has to be asked again and again. */
 	int fd;
+	/* Number of the interface, or of DPDK's device. */
 	int device;
 	/* Its interface or namespace went away. */
 	bool gone;

@@ -57,7 +57,7 @@ static void ethdev_close(struct port *port, bool remove)
 	rte_eth_dev_stop((uint16_t)port->device);
 }
 
-static const struct port_ops ethdev_ops = { ethdev_receive, ethdev_transmit, ethdev_close };
+static const struct port_ops ethdev_ops = { ethdev_receive, ethdev_transmit, ethdev_close, NULL };
 
 static int start(struct port *port, uint16_t id, struct failure *f)
 {

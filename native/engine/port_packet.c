@@ -70,6 +70,14 @@ static bool tag_of(struct msghdr *message, uint8_t tag[TAG])
 	return false;
 }
 
+/* The socket tells only that the interface went down. When it was deleted, its number has no name any more. */
+static bool packet_is_deleted(struct port *port)
+{
+	struct ifreq r = { .ifr_ifindex = port->device };
+
+	return ioctl(port->fd, SIOCGIFNAME, &r) && errno == ENODEV;
+}
+
 static int packet_receive(struct port *port, uint8_t *data)
 {
 	struct virtio_net_hdr head = { 0 };
@@ -89,7 +97,6 @@ static int packet_receive(struct port *port, uint8_t *data)
 	uint8_t tag[TAG];
 
 	if (got < 0)
-		/* ENETDOWN comes once when the interface goes down; it may come up again. */
 		return interface_is_gone(errno) ? -1 : 0;
 	if ((size_t)got < sizeof(head) + ETHER_HDR_LEN || message.msg_flags & MSG_TRUNC ||
 	    head.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
@@ -123,7 +130,7 @@ static void packet_close(struct port *port, bool remove)
 	(void)remove;
 }
 
-static const struct port_ops packet_ops = { packet_receive, packet_transmit, packet_close };
+static const struct port_ops packet_ops = { packet_receive, packet_transmit, packet_close, packet_is_deleted };
 
 static int option(struct port *port, int name, struct failure *f)
 {
@@ -150,6 +157,7 @@ int port_open_packet(struct port *port, struct failure *f)
 	if (port->fd < 0)
 		return fail(f, STATUS_SYSTEM, "no packet socket: %s", strerror(errno));
 	promiscuous.mr_ifindex = address.sll_ifindex;
+	port->device = address.sll_ifindex;
 	setsockopt(port->fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
 	setsockopt(port->fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
 	if (option(port, PACKET_VNET_HDR, f) || option(port, PACKET_AUXDATA, f) ||

@@ -33,7 +33,7 @@ static void tap_close(struct port *port, bool remove)
 		ioctl(port->fd, TUNSETPERSIST, 0);
 }
 
-static const struct port_ops tap_ops = { tap_receive, tap_transmit, tap_close };
+static const struct port_ops tap_ops = { tap_receive, tap_transmit, tap_close, NULL };
 
 int port_open_tap(struct port *port, struct failure *f)
 {

@@ -100,10 +100,12 @@ static void write_ports(struct dataplane *d, void *argument)
 
 	write_u16(w, 0);
 	for (uint32_t slot = 0; slot < slots_count(s); slot++) {
-		const struct port *port = slots_port(s, slot);
+		struct port *port = slots_port(s, slot);
 
 		if (!port)
 			continue;
+		if (port->ops->is_deleted && port->ops->is_deleted(port))
+			dataplane_lose(d, slot);
 		write_u16(w, (uint16_t)slot);
 		write_u8(w, (uint8_t)port->request.kind);
 		write_u8(w, port->request.flags);

@@ -117,13 +117,16 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
   const open = async (previous: Session | undefined): Promise<Session> => {
     const link = await connect();
     const client = engineClient(link);
-    const hello = await client.hello();
+    const hello = await client.hello().catch((error: unknown) => {
+      link.close();
+      throw error instanceof EngineRefusal ? otherVersion(options.socket, error) : error;
+    });
     const same = previous !== undefined && previous.bootId === hello.bootId && hello.hasProgram;
     let confirmed = hello.generation;
     if (active !== undefined && (!same || mustReload)) {
       confirmed = await fill(client, active);
       mustReload = false;
-      log.info('engine filled again', { entries: active.everything().length });
+      log.info('engine filled again', { socket: options.socket });
     }
     await attachAll(link);
     return { link, client, bootId: hello.bootId, confirmed };
@@ -263,6 +266,11 @@ function startFailure(options: EngineNodeOptions, ended: string | undefined, cau
     { socket: options.socket },
     { cause },
   );
+}
+
+function otherVersion(socket: string, cause: EngineRefusal): CalicoP4Error {
+  const message = `the engine at ${socket} is of another release (${cause.message}): end it, then start this again`;
+  return new CalicoP4Error('TARGET_UNREACHABLE', message, { socket }, { cause });
 }
 
 /** A refusal of the engine in the program's own words. */

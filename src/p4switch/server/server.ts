@@ -53,7 +53,7 @@ export async function startSwitchServer(options: SwitchServerOptions): Promise<S
     throw new CalicoP4Error('CONFIG_INVALID', 'the device id of a switch must be above 0');
   const does = behaviour(options.behaviour ?? 'specification');
   const device = new Device(options.createEngine, does);
-  if (options.found !== undefined) await device.adopt(options.found);
+  if (options.found !== undefined) await adopt(device, options.found);
   const arbitration = new Arbitration(options.deviceId, does);
   const server = new Server({
     'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
@@ -75,6 +75,21 @@ export async function startSwitchServer(options: SwitchServerOptions): Promise<S
       return Promise.resolve();
     },
   };
+}
+
+/** A program that this release does not understand goes on as it is, until a controller sets another one. */
+async function adopt(device: Device, found: FoundPipeline): Promise<void> {
+  try {
+    await device.adopt(found);
+  } catch (error) {
+    if (error instanceof CalicoP4Error && error.code === 'TARGET_UNREACHABLE') throw error;
+    logger('switch').warn(
+      'the running program can not be taken over; packets go on with it until a pipeline is set',
+      {
+        why: error instanceof Error ? error.message : String(error),
+      },
+    );
+  }
 }
 
 function credentials(tls: SwitchTls | undefined): ServerCredentials {

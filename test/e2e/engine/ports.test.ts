@@ -186,6 +186,32 @@ s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 s.bind(('eth0', 0))
 s.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x81\\x00\\x00\\x07\\x08\\x00' + bytes(50))`);
     await waitFor(async () => (await engine.client.registers(d, 'tagged', 0, 1))[0] === 1n);
+
+    // Down is not gone; deleted is.
+    host.ip('link', 'set', 'up0', 'down');
+    host.ip('link', 'set', 'up0', 'up');
+    await waitFor(async () => (await a.node(udpScript('10.9.0.2', 10, 1000))) === '10');
+    host.ip('link', 'delete', 'up0');
+    await waitFor(async () => (await listPorts(engine.link)).find((p) => p.port === 0)!.gone);
+  });
+
+  it('are DPDK devices too', async () => {
+    await engine.stop();
+    // A device whose packets come back: what the program sends there, it receives again.
+    engine = await startEngine(['--device', 'net_ring0']);
+    d = await engine.run(PROGRAM, spec);
+    await attachPort(engine.link, 5, { ...tap(''), kind: 'device', name: 'net_ring0', mtu: 0 });
+    const a = await pod(2, '10.9.0.1/24');
+    const b = await pod(3, '10.9.0.2/24');
+    await write(...wire(2, 5), ...wire(5, 3), ...wire(3, 2));
+    await serve(b);
+    expect(await a.node(udpScript('10.9.0.2', 1000))).toBe('1000');
+    expect(await a.node(tcpScript('10.9.0.2', 300_000))).toBe('ok');
+    const device = (await listPorts(engine.link)).find((p) => p.port === 5)!;
+    expect(device.counters.rxPackets).toBeGreaterThan(100n);
+    await detachPort(engine.link, 5, false);
+    await attachPort(engine.link, 5, { ...tap(''), kind: 'device', name: 'net_ring0', mtu: 0 });
+    expect(await a.node(udpScript('10.9.0.2', 10))).toBe('10');
   });
 
   it('see a transaction on two tables at one moment, under traffic', async () => {
