@@ -6,6 +6,7 @@ import { type EngineProcess, spawnEngine } from './binary';
 import { type EngineClient, engineClient } from './client';
 import { createDpdkEngine, type DpdkEngine, type EngineHost } from './engine';
 import { connectEngine, type EngineLink, EngineRefusal } from './link';
+import { readPortFile, writePortFile } from './port-file';
 import { attachPort, detachPort, listPorts, type PortSpec, type PortState, samePort } from './ports';
 import type { Program } from './program';
 import { Status, Which } from './protocol';
@@ -15,6 +16,8 @@ export interface EngineNodeOptions {
   readonly binary: string;
   /** Further arguments of the engine, for example `['--core', '3']`. */
   readonly arguments?: readonly string[];
+  /** How often missing ports are looked for; 5 seconds unless told. */
+  readonly watchMs?: number;
 }
 
 /** The native engine of this machine: started when it is not there, connected to again, filled again after its restart. */
@@ -27,8 +30,9 @@ export interface EngineNode {
   createEngine(spec: Spec, program: Program): DpdkEngine;
   /** The engine of the program that was found, with its tables' contents. */
   restore(spec: Spec, program: Program): Promise<DpdkEngine>;
-  /** The port comes back by itself when the engine is restarted. One that is there just so is left alone. */
+  /** The port comes back by itself when the engine is restarted, and when its interface was away. One that is there just so is left alone. */
   attach(port: number, spec: PortSpec): Promise<void>;
+  /** No error when it is not attached. */
   detach(port: number, remove: boolean): Promise<void>;
   ports(): Promise<readonly PortState[]>;
   /** Leaves the engine running, or ends it. */
@@ -46,10 +50,14 @@ interface Session {
 const CHANGES_A_MESSAGE = 100_000;
 const START_PATIENCE_MS = 30_000;
 const WRITE_PATIENCE_MS = 60_000;
+const WATCH_MS = 5000;
 
 export async function startEngineNode(options: EngineNodeOptions): Promise<EngineNode> {
   const log = logger('engine');
+  const portFile = `${options.socket}.ports.json`;
   const desired = new Map<number, PortSpec>();
+  /** Of the desired ports, those that are known not to come back. */
+  const missing = new Set<number>();
   let active: DpdkEngine | undefined;
   let generation = 0n;
   let mustReload = false;
@@ -99,6 +107,7 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
     return upTo;
   };
 
+  /** Attaches what is missing; says once what does not come back. */
   const attachAll = async (link: EngineLink): Promise<void> => {
     const there = new Map((await listPorts(link)).map((p) => [p.port, p]));
     for (const [port, spec] of desired) {
@@ -107,8 +116,11 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
       try {
         if (now !== undefined) await detachPort(link, port, false);
         await attachPort(link, port, spec);
+        if (missing.delete(port)) log.info('port is back', { port, name: spec.name, netns: spec.netns });
       } catch (error) {
         if (!(error instanceof EngineRefusal)) throw error;
+        if (missing.has(port)) continue;
+        missing.add(port);
         log.warn('port does not come back', { port, name: spec.name, netns: spec.netns, why: error.message });
       }
     }
@@ -160,7 +172,10 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
   const first = await open(undefined);
   follow(first);
   session = Promise.resolve(first);
-  for (const port of await listPorts(first.link)) desired.set(port.port, port);
+  const attached = await listPorts(first.link);
+  for (const [port, spec] of attached.length > 0 ? [] : readPortFile(portFile)) desired.set(port, spec);
+  for (const port of attached) desired.set(port.port, port);
+  await attachAll(first.link);
   const hello = await first.client.hello();
   generation = hello.generation;
 
@@ -215,6 +230,12 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
     withClient: (work) => retrying((s) => work(s.client)),
   };
 
+  /** Interfaces and namespaces go and come back. */
+  const watch = setInterval(() => {
+    void session.then((s) => attachAll(s.link)).catch(() => undefined);
+  }, options.watchMs ?? WATCH_MS);
+  watch.unref();
+
   return {
     host,
     found: hello.hasProgram ? await foundProgram(first.client) : undefined,
@@ -234,14 +255,21 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
         await attachPort(s.link, port, spec);
       });
       desired.set(port, spec);
+      writePortFile(portFile, desired);
     },
     async detach(port, remove) {
-      await retrying((s) => detachPort(s.link, port, remove));
       desired.delete(port);
+      missing.delete(port);
+      writePortFile(portFile, desired);
+      await retrying(async (s) => {
+        const now = (await listPorts(s.link)).find((p) => p.port === port);
+        if (now !== undefined) await detachPort(s.link, port, remove);
+      });
     },
     ports: () => retrying((s) => listPorts(s.link)),
     async stop(how) {
       stopped = true;
+      clearInterval(watch);
       const s = await session.catch(() => undefined);
       if (how === 'quit') await s?.client.quit().catch(() => undefined);
       s?.link.close();

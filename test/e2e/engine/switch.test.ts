@@ -23,6 +23,7 @@ import {
 } from '../../unit/p4switch/server/controller';
 import { ID, P4INFO, SPEC } from '../../unit/p4switch/server/small-pipeline';
 import { describeEngine, engineBinary } from './engine';
+import { Namespace } from './namespaces';
 
 const { INSERT, MODIFY, DELETE } = Update_Type;
 const MEMORY: PortSpec = { kind: 'memory', name: '', netns: '', mtu: 0, mac: '', persistent: false };
@@ -189,6 +190,20 @@ describeEngine('calico-p4 switch with the native engine', {}, () => {
     expect((await read(table(ID.byType))).length).toBe(6);
   });
 
+  it('both die: the ports are there again', async () => {
+    await node.attach(3, MEMORY);
+    await node.attach(4, MEMORY);
+    await node.detach(4, true);
+    await node.detach(5, true);
+    await serverDies();
+    killEngine();
+    await serve();
+    expect((await node.ports()).map((p) => p.port)).toEqual([3]);
+    expect(await controller.setPipeline(P4INFO, SPEC)).toEqual({});
+    expect(await controller.outcome(INSERT, byType(1, 9))).toBe('OK');
+    expect(await portOf(1)).toBe(9);
+  });
+
   it('the engine dies in the middle of Writes: none is lost, none is done twice', async () => {
     const writes = (async () => {
       const outcomes: string[] = [];
@@ -231,6 +246,37 @@ describeEngine('calico-p4 switch with the native engine', {}, () => {
       message: expect.stringContaining('loop') as string,
     });
     expect(await portOf(1)).toBe(9);
+  });
+});
+
+describeEngine('ports that the switch keeps', { root: true }, () => {
+  it('come back when their interface does', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'calico-p4-switch-'));
+    const host = new Namespace();
+    const node = await startEngineNode({
+      socket: path.join(folder, 'engine.sock'),
+      binary: engineBinary(),
+      watchMs: 50,
+    });
+    const isThere = async (): Promise<boolean> => (await node.ports()).some((p) => !p.gone);
+    const until = async (wanted: boolean): Promise<void> => {
+      for (let i = 0; i < 200 && (await isThere()) !== wanted; i++)
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      expect(await isThere()).toBe(wanted);
+    };
+    try {
+      for (let round = 0; round < 2; round++) {
+        host.ip('link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'up1');
+        if (round === 0) await node.attach(0, { ...MEMORY, kind: 'packet', name: 'up0', netns: host.path });
+        await until(true);
+        host.ip('link', 'delete', 'up0');
+        await until(false);
+      }
+    } finally {
+      await node.stop('quit');
+      host.delete();
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 
