@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // calico-p4's pipeline for P4-DPDK: docs/pipeline.md describes every table with example rows.
 //
-// Four traps of p4c's DPDK backend and of SWX rule how this is written:
+// Five traps of p4c's DPDK backend and of SWX rule how this is written:
 //  - copy propagation does not see what the actions of tables write. A field that actions write is never written in
 //    apply; defaults are set by miss actions.
 //  - metadata keeps the last packet's values. Every field is written on every path before it is read.
 //  - a chain of moves in one action (a = b; b = c;) is folded into the last one: no action reads what it has written
 //    or goes on to write what it has read.
 //  - headers that are not valid keep old bytes. They are read under isValid() only.
+//  - of `a == 0 && b < C` the comparison of b is lost. Such a test stands in an `if` of its own.
 
 #include <core.p4>
 #include <dpdk/pna.p4>
@@ -40,7 +41,7 @@ const bit<8> REASON_INGRESS = 8;
 const bit<8> REASON_HOST = 9;
 const bit<8> REASON_SOURCE_DISABLED = 10;
 const bit<8> REASON_TARGET_DISABLED = 11;
-const bit<8> REASON_CLASS = 12;
+const bit<8> REASON_LABELS = 12;
 const bit<8> PASSED_NEW = 16;
 const bit<8> PASSED_ESTABLISHED = 17;
 const bit<8> PASSED_RELATED = 18;
@@ -245,78 +246,109 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         size = 16384;
     }
 
-    // ---- classes -----------------------------------------------------------------------------------------------
-    action set_class(bit<32> class) {
-        h.walk.class = class;
+    // ---- labels of addresses -----------------------------------------------------------------------------------
+    // What a rule can ask of an address is a label: in this IP set, in this CIDR, IPv4. A page gives each label of the
+    // programs that read it one of 512 bits. The mask of a node stands in h.walk.w0..w7 when an address is looked up: what is
+    // left are those of the address's labels that the node asks for.
+    action set_labels(bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3, bit<64> w4, bit<64> w5, bit<64> w6, bit<64> w7) {
+        h.walk.w0 = h.walk.w0 & w0;
+        h.walk.w1 = h.walk.w1 & w1;
+        h.walk.w2 = h.walk.w2 & w2;
+        h.walk.w3 = h.walk.w3 & w3;
+        h.walk.w4 = h.walk.w4 & w4;
+        h.walk.w5 = h.walk.w5 & w5;
+        h.walk.w6 = h.walk.w6 & w6;
+        h.walk.w7 = h.walk.w7 & w7;
     }
-    action class_miss() {
-        h.walk.class = 0;
-    }
-    table addr_class {
-        key = { h.walk.address_hi : exact @name("hi"); h.walk.address_lo : exact @name("lo"); }
-        actions = { set_class; @defaultonly class_miss; }
-        default_action = class_miss;
+    action labels_miss() {}
+    table addr_labels {
+        key = {
+            h.walk.page : exact @name("page");
+            h.walk.address_hi : exact @name("hi");
+            h.walk.address_lo : exact @name("lo");
+        }
+        actions = { set_labels; @defaultonly labels_miss; }
+        default_action = labels_miss;
         size = 262144;
     }
-    action set_prefix_class(bit<32> class) {
-        h.walk.class = class;
+    action set_prefix_labels(bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3, bit<64> w4, bit<64> w5, bit<64> w6, bit<64> w7) {
+        h.walk.w0 = h.walk.w0 & w0;
+        h.walk.w1 = h.walk.w1 & w1;
+        h.walk.w2 = h.walk.w2 & w2;
+        h.walk.w3 = h.walk.w3 & w3;
+        h.walk.w4 = h.walk.w4 & w4;
+        h.walk.w5 = h.walk.w5 & w5;
+        h.walk.w6 = h.walk.w6 & w6;
+        h.walk.w7 = h.walk.w7 & w7;
     }
-    action prefix_class_miss() {
-        h.walk.class = 0;
+    // The catch-all prefixes give every address labels: the target is not set up. Without labels the default children of
+    // the diagrams would not mean what they say.
+    action no_labels() {
+        h.walk.node = NODE_LEAF;
     }
-    table addr_class_prefix {
-        key = { h.walk.address_hi : ternary @name("hi"); h.walk.address_lo : ternary @name("lo"); }
-        actions = { set_prefix_class; @defaultonly prefix_class_miss; }
-        default_action = prefix_class_miss;
+    table addr_labels_prefix {
+        key = {
+            h.walk.page : exact @name("page");
+            h.walk.address_hi : ternary @name("hi");
+            h.walk.address_lo : ternary @name("lo");
+        }
+        actions = { set_prefix_labels; @defaultonly no_labels; }
+        default_action = no_labels;
         size = 16384;
     }
-    // Copies in an action, because copy propagation would take `h.walk.src_class = h.walk.class` in apply for good even after
-    // the second look-up has changed h.walk.class.
-    action keep_src_class() {
-        h.walk.src_class = h.walk.class;
+
+    // ---- labels of ports ---------------------------------------------------------------------------------------
+    // The same for sets of ports, in w0..w3. A port in no set has no labels.
+    action set_dport_labels(bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3) {
+        h.walk.w0 = h.walk.w0 & w0;
+        h.walk.w1 = h.walk.w1 & w1;
+        h.walk.w2 = h.walk.w2 & w2;
+        h.walk.w3 = h.walk.w3 & w3;
     }
-    table src_class_of {
-        actions = { @defaultonly keep_src_class; }
-        const default_action = keep_src_class;
-        size = 1;
+    action dport_labels_miss() {
+        h.walk.w0 = 0;
+        h.walk.w1 = 0;
+        h.walk.w2 = 0;
+        h.walk.w3 = 0;
     }
-    action keep_dst_class() {
-        h.walk.dst_class = h.walk.class;
-    }
-    table dst_class_of {
-        actions = { @defaultonly keep_dst_class; }
-        const default_action = keep_dst_class;
-        size = 1;
-    }
-    action set_dport_class(bit<32> class) {
-        h.walk.dport_class = class;
-    }
-    action dport_class_miss() {
-        h.walk.dport_class = 0;
-    }
-    table dport_class {
-        key = { h.flow.proto : exact @name("proto"); h.flow.dport : lpm @name("port"); }
-        actions = { set_dport_class; @defaultonly dport_class_miss; }
-        default_action = dport_class_miss;
+    table dport_labels {
+        key = {
+            h.walk.page : exact @name("page");
+            h.flow.proto : exact @name("proto");
+            h.flow.dport : lpm @name("port");
+        }
+        actions = { set_dport_labels; @defaultonly dport_labels_miss; }
+        default_action = dport_labels_miss;
         size = 16384;
     }
-    action set_sport_class(bit<32> class) {
-        h.walk.sport_class = class;
+    action set_sport_labels(bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3) {
+        h.walk.w0 = h.walk.w0 & w0;
+        h.walk.w1 = h.walk.w1 & w1;
+        h.walk.w2 = h.walk.w2 & w2;
+        h.walk.w3 = h.walk.w3 & w3;
     }
-    action sport_class_miss() {
-        h.walk.sport_class = 0;
+    action sport_labels_miss() {
+        h.walk.w0 = 0;
+        h.walk.w1 = 0;
+        h.walk.w2 = 0;
+        h.walk.w3 = 0;
     }
-    table sport_class {
-        key = { h.flow.proto : exact @name("proto"); h.flow.sport : lpm @name("port"); }
-        actions = { set_sport_class; @defaultonly sport_class_miss; }
-        default_action = sport_class_miss;
+    table sport_labels {
+        key = {
+            h.walk.page : exact @name("page");
+            h.flow.proto : exact @name("proto");
+            h.flow.sport : lpm @name("port");
+        }
+        actions = { set_sport_labels; @defaultonly sport_labels_miss; }
+        default_action = sport_labels_miss;
         size = 16384;
     }
 
     // ---- decision diagrams -------------------------------------------------------------------------------------
     // Each row names the next node and the chain of default children that follow it, because the miss action of the
     // next table has no row to read them from.
-    action root(bit<32> node, bit<32> d1, bit<32> d2, bit<32> d3, bit<32> d4, bit<32> d5) {
+    action root(bit<32> page, bit<32> node, bit<32> d1, bit<32> d2, bit<32> d3, bit<32> d4, bit<32> d5) {
+        h.walk.page = page;
         h.walk.node = node;
         h.walk.on_src = d1;
         h.walk.on_dst = d2;
@@ -333,6 +365,25 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         default_action = no_root;
         size = 4096;
     }
+    action ask_src(bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3, bit<64> w4, bit<64> w5, bit<64> w6, bit<64> w7) {
+        h.walk.w0 = w0;
+        h.walk.w1 = w1;
+        h.walk.w2 = w2;
+        h.walk.w3 = w3;
+        h.walk.w4 = w4;
+        h.walk.w5 = w5;
+        h.walk.w6 = w6;
+        h.walk.w7 = w7;
+    }
+    action src_not_asked() {
+        h.walk.node = h.walk.on_src;
+    }
+    table src_mask {
+        key = { h.walk.node : exact @name("node"); }
+        actions = { ask_src; @defaultonly src_not_asked; }
+        default_action = src_not_asked;
+        size = 65536;
+    }
     action src_next(bit<32> node, bit<32> d1, bit<32> d2, bit<32> d3, bit<32> d4) {
         h.walk.node = node;
         h.walk.on_dst = d1;
@@ -344,10 +395,39 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         h.walk.node = h.walk.on_src;
     }
     table step_src {
-        key = { h.walk.node : exact @name("node"); h.walk.src_class : exact @name("value"); }
+        key = {
+            h.walk.node : exact @name("node");
+            h.walk.w0 : exact @name("w0");
+            h.walk.w1 : exact @name("w1");
+            h.walk.w2 : exact @name("w2");
+            h.walk.w3 : exact @name("w3");
+            h.walk.w4 : exact @name("w4");
+            h.walk.w5 : exact @name("w5");
+            h.walk.w6 : exact @name("w6");
+            h.walk.w7 : exact @name("w7");
+        }
         actions = { src_next; @defaultonly src_default; }
         default_action = src_default;
-        size = 524288;
+        size = 131072;
+    }
+    action ask_dst(bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3, bit<64> w4, bit<64> w5, bit<64> w6, bit<64> w7) {
+        h.walk.w0 = w0;
+        h.walk.w1 = w1;
+        h.walk.w2 = w2;
+        h.walk.w3 = w3;
+        h.walk.w4 = w4;
+        h.walk.w5 = w5;
+        h.walk.w6 = w6;
+        h.walk.w7 = w7;
+    }
+    action dst_not_asked() {
+        h.walk.node = h.walk.on_dst;
+    }
+    table dst_mask {
+        key = { h.walk.node : exact @name("node"); }
+        actions = { ask_dst; @defaultonly dst_not_asked; }
+        default_action = dst_not_asked;
+        size = 65536;
     }
     action dst_next(bit<32> node, bit<32> d1, bit<32> d2, bit<32> d3) {
         h.walk.node = node;
@@ -359,10 +439,20 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         h.walk.node = h.walk.on_dst;
     }
     table step_dst {
-        key = { h.walk.node : exact @name("node"); h.walk.dst_class : exact @name("value"); }
+        key = {
+            h.walk.node : exact @name("node");
+            h.walk.w0 : exact @name("w0");
+            h.walk.w1 : exact @name("w1");
+            h.walk.w2 : exact @name("w2");
+            h.walk.w3 : exact @name("w3");
+            h.walk.w4 : exact @name("w4");
+            h.walk.w5 : exact @name("w5");
+            h.walk.w6 : exact @name("w6");
+            h.walk.w7 : exact @name("w7");
+        }
         actions = { dst_next; @defaultonly dst_default; }
         default_action = dst_default;
-        size = 262144;
+        size = 131072;
     }
     action proto_next(bit<32> node, bit<32> d1, bit<32> d2) {
         h.walk.node = node;
@@ -378,44 +468,139 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         default_action = proto_default;
         size = 65536;
     }
+    // Single ports are asked first, then the labels of the port. No address is looked up any more in this walk: the page is free.
     action dport_next(bit<32> node, bit<32> d1) {
+        h.walk.node = node;
+        h.walk.on_sport = d1;
+    }
+    action dport_not_single() {}
+    table step_dport {
+        key = { h.walk.node : exact @name("node"); h.flow.dport : exact @name("port"); }
+        actions = { dport_next; @defaultonly dport_not_single; }
+        default_action = dport_not_single;
+        size = 131072;
+    }
+    action ask_dport(bit<32> page, bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3) {
+        h.walk.page = page;
+        h.walk.w0 = w0;
+        h.walk.w1 = w1;
+        h.walk.w2 = w2;
+        h.walk.w3 = w3;
+    }
+    action dport_not_asked() {
+        h.walk.node = h.walk.on_dport;
+    }
+    table dport_mask {
+        key = { h.walk.node : exact @name("node"); }
+        actions = { ask_dport; @defaultonly dport_not_asked; }
+        default_action = dport_not_asked;
+        size = 65536;
+    }
+    action dport_range_next(bit<32> node, bit<32> d1) {
         h.walk.node = node;
         h.walk.on_sport = d1;
     }
     action dport_default() {
         h.walk.node = h.walk.on_dport;
     }
-    table step_dport {
-        key = { h.walk.node : exact @name("node"); h.walk.dport_class : exact @name("value"); }
-        actions = { dport_next; @defaultonly dport_default; }
+    table step_dport_range {
+        key = {
+            h.walk.node : exact @name("node");
+            h.walk.w0 : exact @name("w0");
+            h.walk.w1 : exact @name("w1");
+            h.walk.w2 : exact @name("w2");
+            h.walk.w3 : exact @name("w3");
+        }
+        actions = { dport_range_next; @defaultonly dport_default; }
         default_action = dport_default;
-        size = 524288;
+        size = 131072;
     }
     action sport_next(bit<32> node) {
+        h.walk.node = node;
+    }
+    action sport_not_single() {}
+    table step_sport {
+        key = { h.walk.node : exact @name("node"); h.flow.sport : exact @name("port"); }
+        actions = { sport_next; @defaultonly sport_not_single; }
+        default_action = sport_not_single;
+        size = 65536;
+    }
+    action ask_sport(bit<32> page, bit<64> w0, bit<64> w1, bit<64> w2, bit<64> w3) {
+        h.walk.page = page;
+        h.walk.w0 = w0;
+        h.walk.w1 = w1;
+        h.walk.w2 = w2;
+        h.walk.w3 = w3;
+    }
+    action sport_not_asked() {
+        h.walk.node = h.walk.on_sport;
+    }
+    table sport_mask {
+        key = { h.walk.node : exact @name("node"); }
+        actions = { ask_sport; @defaultonly sport_not_asked; }
+        default_action = sport_not_asked;
+        size = 65536;
+    }
+    action sport_range_next(bit<32> node) {
         h.walk.node = node;
     }
     action sport_default() {
         h.walk.node = h.walk.on_sport;
     }
-    table step_sport {
-        key = { h.walk.node : exact @name("node"); h.walk.sport_class : exact @name("value"); }
-        actions = { sport_next; @defaultonly sport_default; }
+    table step_sport_range {
+        key = {
+            h.walk.node : exact @name("node");
+            h.walk.w0 : exact @name("w0");
+            h.walk.w1 : exact @name("w1");
+            h.walk.w2 : exact @name("w2");
+            h.walk.w3 : exact @name("w3");
+        }
+        actions = { sport_range_next; @defaultonly sport_default; }
         default_action = sport_default;
         size = 65536;
     }
 
 // One program from its root to a leaf. A leaf met early ends the walk: the levels left have nothing to decide.
-#define STEP(TABLE) if (h.walk.node < NODE_LEAF) { TABLE.apply(); }
-#define WALK(ENDPOINT, DIRECTION)                                       \
+// A node that has no mask does not ask about the address, which then is not looked up.
+#define ASK(MASK, ADDRESS_HI, ADDRESS_LO, STEP)                         \
+    if (h.walk.node < NODE_LEAF) {                                      \
+        if (MASK.apply().hit) {                                         \
+            h.walk.address_hi = ADDRESS_HI;                             \
+            h.walk.address_lo = ADDRESS_LO;                             \
+            if (addr_labels.apply().miss) {                             \
+                if (addr_labels_prefix.apply().miss) {                  \
+                    m.reason = REASON_LABELS;                           \
+                }                                                       \
+            }                                                           \
+            if (m.reason == REASON_NONE) {                              \
+                STEP.apply();                                           \
+            }                                                           \
+        }                                                               \
+    }
+#define PORT(STEP, MASK, LABELS, STEP_RANGE)                            \
+    if (h.walk.node < NODE_LEAF) {                                      \
+        if (STEP.apply().miss) {                                        \
+            if (MASK.apply().hit) {                                     \
+                LABELS.apply();                                         \
+                STEP_RANGE.apply();                                     \
+            }                                                           \
+        }                                                               \
+    }
+#define WALK(ENDPOINT, DIRECTION, REASON_DENIED)                        \
     h.walk.ep = ENDPOINT;                                               \
     h.walk.direction = DIRECTION;                                       \
     endpoint_root.apply();                                              \
-    STEP(step_src)                                                      \
-    STEP(step_dst)                                                      \
-    STEP(step_proto)                                                    \
-    STEP(step_dport)                                                    \
-    STEP(step_sport)                                                    \
-    outcomes.count(h.walk.node & NODE_OUTCOME);
+    ASK(src_mask, h.flow.src_hi, h.flow.src_lo, step_src)               \
+    ASK(dst_mask, h.flow.dst_hi, h.flow.dst_lo, step_dst)               \
+    if (h.walk.node < NODE_LEAF) { step_proto.apply(); }                \
+    PORT(step_dport, dport_mask, dport_labels, step_dport_range)        \
+    PORT(step_sport, sport_mask, sport_labels, step_sport_range)        \
+    outcomes.count(h.walk.node & NODE_OUTCOME);                         \
+    if (h.walk.node < NODE_ALLOW) {                                     \
+        if (m.reason == REASON_NONE) {                                  \
+            m.reason = REASON_DENIED;                                   \
+        }                                                               \
+    }
 
 #define KEY(SRC_HI, SRC_LO, DST_HI, DST_LO, SRC_EP, DST_EP, SPORT, DPORT) \
     h.connection.src_hi = SRC_HI;                                                \
@@ -733,31 +918,8 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     m.reason = REASON_INVALID;
                 } else {
                     // ---- policy ----
-                    h.walk.address_hi = h.flow.src_hi;
-                    h.walk.address_lo = h.flow.src_lo;
-                    if (addr_class.apply().miss) {
-                        addr_class_prefix.apply();
-                    }
-                    src_class_of.apply();
-                    h.walk.address_hi = h.flow.dst_hi;
-                    h.walk.address_lo = h.flow.dst_lo;
-                    if (addr_class.apply().miss) {
-                        addr_class_prefix.apply();
-                    }
-                    dst_class_of.apply();
-                    dport_class.apply();
-                    sport_class.apply();
-                    // The catch-all prefixes give every address a class. Without one the default children of the
-                    // diagrams would not mean what they say.
-                    if (h.walk.src_class == 0 || h.walk.dst_class == 0) {
-                        m.reason = REASON_CLASS;
-                    }
-
                     if (m.reason == REASON_NONE && m.source == SIDE_POD) {
-                        WALK(h.flow.src_ep, DIRECTION_EGRESS)
-                        if (h.walk.node < NODE_ALLOW) {
-                            m.reason = REASON_EGRESS;
-                        }
+                        WALK(h.flow.src_ep, DIRECTION_EGRESS, REASON_EGRESS)
                         if (m.reason == REASON_NONE && m.target == SIDE_HOST && m.host_from_pods == 0) {
                             m.reason = REASON_HOST;
                         }
@@ -765,10 +927,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     // The node itself may always talk to its pods: Calico does not police that direction.
                     if (m.reason == REASON_NONE && m.target == SIDE_POD) {
                         if (m.source != SIDE_HOST || m.own == 0) {
-                            WALK(h.flow.dst_ep, DIRECTION_INGRESS)
-                            if (h.walk.node < NODE_ALLOW) {
-                                m.reason = REASON_INGRESS;
-                            }
+                            WALK(h.flow.dst_ep, DIRECTION_INGRESS, REASON_INGRESS)
                         }
                     }
                 }

@@ -118,18 +118,23 @@ header connection_t {
     bit<8>  proto;
 }
 
-// The walk through the classes and decision diagrams.
+// The walk through the decision diagrams.
 header walk_t {
-    bit<64> address_hi;
-    bit<64> address_lo;
-    bit<32> class;
-    bit<32> src_class;
-    bit<32> dst_class;
-    bit<32> dport_class;
-    bit<32> sport_class;
     bit<32> ep;
     bit<8>  direction;       // DIRECTION_*
+    bit<32> page;            // which label each bit of w0..w7 stands for
+    bit<64> address_hi;      // the address whose labels are asked for
+    bit<64> address_lo;
     bit<32> node;
+    // First the mask of the node, then the labels of the address or, in w0 to w3, of the port that it asks for.
+    bit<64> w0;
+    bit<64> w1;
+    bit<64> w2;
+    bit<64> w3;
+    bit<64> w4;
+    bit<64> w5;
+    bit<64> w6;
+    bit<64> w7;
     // The node to go on with when the table of that level misses.
     bit<32> on_src;
     bit<32> on_dst;

@@ -1,6 +1,7 @@
-/** A row as people read it, with Calico's names: `step_src node=12 class=7 -> node 31`. */
+/** A row as people read it, with Calico's names: `step_src node=12 {set s:abc} -> node 31`. */
 import type { TargetNames } from '../driver/names';
 import { parseCidr, spellAddress } from '../translators/address';
+import { labelWords, wordsIn } from './label-words';
 import { describeStep } from '../translators/policy/outcomes';
 import type { MatchValue, Row } from '../translators/rows';
 
@@ -8,30 +9,41 @@ const FIRST_LEAF = 0x8000_0000;
 const FIRST_ALLOW = 0xc000_0000;
 
 export function rowWords(row: Row, names: TargetNames): string {
-  return `${row.table} ${matchWords(row, names)} -> ${actionWords(row.action, row.params, names)}`;
+  return `${row.table} ${matchWords(row, names)} -> ${actionWords(row.action, row.params, names, pageOf(row))}`;
 }
 
 function matchWords({ table, match }: Row, names: TargetNames): string {
   const words: string[] = [];
   const { hi, lo, ...rest } = match;
-  for (const [field, value] of Object.entries(rest))
-    words.push(`${fieldName(table, field)}=${fieldWords(field, value, names)}`);
-  if (hi !== undefined || lo !== undefined || table === 'addr_class_prefix') words.push(addressWords(hi, lo));
+  const labels = wordsIn(
+    Object.fromEntries(Object.entries(rest).map(([field, { value }]) => [field, value])),
+  );
+  for (const [field, value] of Object.entries(rest)) {
+    if (labels?.[field] === undefined)
+      words.push(`${fieldName(table, field)}=${fieldWords(table, field, value, names)}`);
+  }
+  if (labels !== undefined) words.push(labelWords(labels, undefined, names));
+  if (hi !== undefined || lo !== undefined || table === 'addr_labels_prefix')
+    words.push(addressWords(hi, lo));
   return words.join(' ');
 }
 
-/** The diagram tables call the value of their level `value`. */
-function fieldName(table: string, field: string): string {
-  if (field !== 'value') return field;
-  return table === 'step_proto' ? 'protocol' : 'class';
+function pageOf({ match }: Row): number | undefined {
+  const page = match['page'];
+  return page === undefined ? undefined : Number(page.value);
 }
 
-function fieldWords(field: string, value: MatchValue, names: TargetNames): string {
+function fieldName(table: string, field: string): string {
+  return table === 'step_proto' && field === 'value' ? 'protocol' : field;
+}
+
+function fieldWords(table: string, field: string, value: MatchValue, names: TargetNames): string {
   if (value.kind === 'lpm') return `${value.value}/${value.prefixLen}`;
   const number = Number(value.value);
   switch (field) {
     case 'port':
-      return names.ports.get(number) ?? String(number);
+      // Elsewhere it is one of TCP, say.
+      return (table === 'port_in' ? names.ports.get(number) : undefined) ?? String(number);
     case 'ep':
       return endpointWords(number, names);
     case 'direction':
@@ -61,8 +73,11 @@ export function actionWords(
   action: string,
   params: Readonly<Record<string, bigint>>,
   names: TargetNames,
+  page?: number,
 ): string {
   if (params['node'] !== undefined) return nodeWords(Number(params['node']), names);
+  const labels = wordsIn(params);
+  if (labels !== undefined) return labelWords(labels, page, names);
   const words = Object.entries(params).map(([name, value]) => {
     const number = Number(value);
     if (name === 'port') return `port ${names.ports.get(number) ?? number}`;

@@ -1,12 +1,14 @@
 import { CalicoP4Error } from '../errors';
-import type { TargetNames } from '../driver/names';
+import { NO_NAMES, type TargetNames } from '../driver/names';
 import type { PacketResult, TraceStep } from '../p4switch/engine';
 import { parsePacketLine } from '../packet/describe';
 import { formatPacket } from '../packet/describe';
 import { P4_DPDK_TABLES } from '../p4target/p4-dpdk/adapter';
 import { spellAddress } from '../translators/address';
+import { LABEL_WORDS } from '../translators/policy/pages';
 import { startEmbeddedTarget } from './embedded';
 import { sendPacket } from './packets';
+import { labelWords, wordsOfList } from './label-words';
 import { actionWords, nodeWords } from './row-words';
 import { readSource, type SourceOptions } from './tables';
 import { packetVerdict, reasonWords } from './verdict';
@@ -83,17 +85,18 @@ function stepWords(step: TraceStep, names: TargetNames): string | undefined {
   if (step.kind !== 'table' || step.keys.length === 0) return undefined;
   const key = keyWords(step.table, step.keys, names);
   const params = paramsOf(step.table, step.action, step.params);
-  const what = step.hit ? actionWords(step.action, params, names) : missWords(step.table);
+  const page = step.table.startsWith('addr_') ? Number(step.keys[0]) : undefined;
+  const what = step.hit ? actionWords(step.action, params, names, page) : missWords(step.table);
   return `${step.table.padEnd(18)} ${step.hit ? 'hit ' : 'miss'} ${key} -> ${what}`;
 }
 
-const LEVELS = [
-  'source class',
-  'destination class',
-  'protocol',
-  'destination port class',
-  'source port class',
-];
+const ASKED: Readonly<Record<string, string>> = {
+  step_proto: 'protocol',
+  step_dport: 'destination port',
+  step_dport_range: 'destination port range',
+  step_sport: 'source port',
+  step_sport_range: 'source port range',
+};
 
 function keyWords(table: string, keys: readonly bigint[], names: TargetNames): string {
   const [a = 0n, b = 0n, c = 0n, d = 0n] = keys;
@@ -107,22 +110,26 @@ function keyWords(table: string, keys: readonly bigint[], names: TargetNames): s
       return `source ${spellAddress(a, b)}`;
     case 'local':
       return `destination ${spellAddress(a, b)}`;
-    case 'addr_class':
-    case 'addr_class_prefix':
-      return spellAddress(a, b);
+    case 'addr_labels':
+    case 'addr_labels_prefix':
+      return spellAddress(b, c);
+    case 'src_mask':
+    case 'dst_mask':
+      return `node ${a}`;
+    case 'step_src':
+    case 'step_dst':
+      return `node ${a}, ${table === 'step_src' ? 'source' : 'destination'} ${labelWords(wordsOfList(keys.slice(1)), undefined, names)}`;
     case 'default_route':
       return `from ${['?', 'pod', 'uplink', 'host'][Number(a)] ?? a}`;
-    case 'dport_class':
-    case 'sport_class':
+    case 'dport_range':
+    case 'sport_range':
       return `protocol ${a}, port ${b}`;
     case 'endpoint_root':
       return `${names.endpoints.get(Number(a)) ?? `endpoint ${a}`}, ${b === 1n ? 'ingress' : 'egress'}`;
     case 'ct':
       return `${spellAddress(a, b)} > ${spellAddress(c, d)}`;
     default:
-      return table.startsWith('step_')
-        ? `node ${a}, ${LEVELS[['src', 'dst', 'proto', 'dport', 'sport'].indexOf(table.slice(5))] ?? 'value'} ${b}`
-        : keys.join(', ');
+      return table in ASKED ? `node ${a}, ${ASKED[table]!} ${b}` : keys.join(', ');
   }
 }
 
@@ -140,13 +147,19 @@ function missWords(table: string): string {
       return 'not on this node';
     case 'ct':
       return 'no such connection yet';
-    case 'addr_class':
-      return 'no class of its own';
-    case 'dport_class':
-    case 'sport_class':
-      return 'class 0: no rule tells it apart';
+    case 'addr_labels':
+      return 'no labels of its own';
+    case 'src_mask':
+    case 'dst_mask':
+      return 'does not ask';
+    case 'dport_range':
+    case 'sport_range':
+      return 'in no range';
+    case 'step_dport':
+    case 'step_sport':
+      return 'as its range';
     case 'endpoint_root':
-      return nodeWords(0x8000_0000, { ports: new Map(), endpoints: new Map(), outcomes: new Map() });
+      return nodeWords(0x8000_0000, NO_NAMES);
     default:
       return table.startsWith('step_') ? 'the default' : 'nothing';
   }
@@ -160,11 +173,13 @@ function paramsOf(
 ): Readonly<Record<string, bigint>> {
   const [first, second] = values;
   if (first === undefined) return {};
-  if (table === 'endpoint_root' || table.startsWith('step_')) return { node: first };
+  if (table === 'endpoint_root') return second === undefined ? {} : { node: second };
+  if (table.startsWith('step_')) return { node: first };
   if (action === 'to_pod') return second === undefined ? { port: first } : { port: first, ep: second };
   if (action.startsWith('to_')) return { port: first };
   if (action === 'from_pod') return { ep: first };
-  return { class: first };
+  if (values.length === LABEL_WORDS) return wordsOfList(values);
+  return { range: first };
 }
 
 function verdictWords(result: PacketResult, names: TargetNames): string {

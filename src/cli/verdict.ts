@@ -53,7 +53,7 @@ const REASONS: ReadonlyMap<number, { readonly stage: Stage; readonly words: stri
   ],
   [10, { stage: 'egress', words: 'the endpoint that it comes from is not active' }],
   [11, { stage: 'ingress', words: 'the endpoint that it goes to is not active' }],
-  [12, { stage: 'route', words: 'the target has no class for an address: it is not set up' }],
+  [12, { stage: 'route', words: 'the target has no labels for an address: it is not set up' }],
   [17, { stage: 'conntrack', words: 'belongs to an established connection' }],
   [18, { stage: 'conntrack', words: 'an ICMP error about a known connection' }],
   [19, { stage: 'conntrack', words: 'a later fragment of a packet that was let through' }],

@@ -6,6 +6,7 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import { CalicoP4Error } from '../errors';
 import type { PlacedEndpoint } from '../translators/endpoints';
+import type { LabelName } from '../translators/policy/compiler';
 import type { Outcome, Step } from '../translators/policy/outcomes';
 import { workloadKey } from '../model/model';
 
@@ -15,13 +16,21 @@ export interface TargetNames {
   /** Endpoint id -> workload, for example `k8s/shop/web-0/eth0`. */
   readonly endpoints: ReadonlyMap<number, string>;
   readonly outcomes: ReadonlyMap<number, Outcome>;
+  /** `page/bit` -> what the bit of addr_labels and of the masks stands for. */
+  readonly labels: ReadonlyMap<string, string>;
 }
 
-export const NO_NAMES: TargetNames = { ports: new Map(), endpoints: new Map(), outcomes: new Map() };
+export const NO_NAMES: TargetNames = {
+  ports: new Map(),
+  endpoints: new Map(),
+  outcomes: new Map(),
+  labels: new Map(),
+};
 
 export function namesOf(
   endpoints: readonly PlacedEndpoint[],
   outcomes: Iterable<Outcome>,
+  labels: Iterable<LabelName>,
   ports: { readonly uplink: number; readonly host: number },
 ): TargetNames {
   return {
@@ -32,7 +41,15 @@ export function namesOf(
     ]),
     endpoints: new Map(endpoints.map(({ ep, workload }) => [ep, workloadKey(workload.id)] as const)),
     outcomes: new Map([...outcomes].map((outcome) => [outcome.id, outcome] as const)),
+    labels: new Map([...labels].map(({ page, bit, name }) => [`${page}/${bit}`, shortened(name)] as const)),
   };
+}
+
+/** A list of CIDRs may be long. */
+const LABEL_MAX = 200;
+
+function shortened(name: string): string {
+  return name.length <= LABEL_MAX ? name : `${name.slice(0, LABEL_MAX)}…`;
 }
 
 const numbered = z.array(z.tuple([z.number(), z.string()]));
@@ -61,22 +78,24 @@ const step: z.ZodType<Step> = z.discriminatedUnion('kind', [
 ]);
 
 const fileSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   ports: numbered,
   endpoints: numbered,
   outcomes: z.array(
     z.strictObject({ id: z.number(), verdict: z.enum(['allow', 'deny']), rules: z.array(step) }),
   ),
+  labels: z.array(z.tuple([z.string(), z.string()])),
 });
 
 /** Replaces the file at once; readable by its owner only. Throws what the file system says. */
 export function writeNames(path: string, names: TargetNames): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const text = JSON.stringify({
-    version: 1,
+    version: 2,
     ports: [...names.ports],
     endpoints: [...names.endpoints],
     outcomes: [...names.outcomes.values()],
+    labels: [...names.labels],
   });
   const fresh = `${path}.${process.pid}.new`;
   writeFileSync(fresh, text, { mode: 0o600 });
@@ -103,6 +122,7 @@ export function readNames(path: string): TargetNames {
       ports: new Map(file.ports),
       endpoints: new Map(file.endpoints),
       outcomes: new Map(file.outcomes.map((outcome) => [outcome.id, outcome])),
+      labels: new Map(file.labels),
     };
   } catch (cause) {
     throw new CalicoP4Error('USAGE', `${path} is not a names file of calico-p4`, { path }, { cause });

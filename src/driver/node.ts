@@ -5,7 +5,13 @@
 import type { FelixModel } from '../model/model';
 import { workloadKey } from '../model/model';
 import type { ApplyResult, Reconciler } from '../p4target/reconciler';
-import { activeWorkloads, endpointRows, type NodePorts } from '../translators/endpoints';
+import {
+  activeWorkloads,
+  endpointRows,
+  type EndpointRows,
+  type NodePorts,
+  type PlacedEndpoint,
+} from '../translators/endpoints';
 import { createPolicyCompiler } from '../translators/policy/compiler';
 import { rowKey, sameContent, type Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
@@ -53,13 +59,21 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
   const compiler = createPolicyCompiler();
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
-  let names = NO_NAMES;
+  let describe: () => TargetNames = () => NO_NAMES;
   let ways: ReadonlyMap<string, Row> = new Map();
   let lastPrograms: readonly unknown[] = [];
+  /** What endpoints and their rows were made of, and what they are. */
+  let placed:
+    | {
+        readonly of: readonly unknown[];
+        readonly endpoints: readonly PlacedEndpoint[];
+        readonly found: EndpointRows;
+      }
+    | undefined;
 
   return {
     get names() {
-      return names;
+      return describe();
     },
     get rows() {
       return [...reconciler.desired.values()].flatMap((table) => [...table.values()]);
@@ -69,42 +83,57 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
       // Another connection: another controller may have been there, with endpoints of its own.
       if (!reconciler.loaded) {
         await reconciler.load();
+        placed = undefined;
         placement.avoid([...reconciler.actual.values()].flatMap((table) => [...table.values()]));
       }
       const began = performance.now();
-      const workloads = activeWorkloads(model);
-      const endpoints = placement.place(workloads);
-      const found = endpointRows(model, endpoints, ports);
-      const waysNow = new Map(found.rows.map((row) => [rowKey(row), row]));
-      const closing = [...ways].filter(([key, row]) => {
-        const now = waysNow.get(key);
-        return now === undefined || !sameContent(now, row);
-      });
+      const placedOf = [
+        ...model.workloads.values(),
+        ...model.hosts.values(),
+        ...model.hostEndpoints.values(),
+        ...[...model.config].flat(),
+      ];
+      const sameWays = placed !== undefined && sameItems(placedOf, placed.of);
+      const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
+      const found = sameWays ? placed!.found : endpointRows(model, endpoints, ports);
+      const waysNow = sameWays ? ways : new Map(found.rows.map((row) => [rowKey(row), row]));
+      const closing = sameWays
+        ? []
+        : [...ways].filter(([key, row]) => {
+            const now = waysNow.get(key);
+            return now === undefined || !sameContent(now, row);
+          });
 
-      // With the old and the new programs side by side, both complete for the old and the new classes, fewer endpoints
+      // With the old and the new programs side by side, both complete for the old and the new labels, fewer endpoints
       // need to be shut while rows change. Without changed programs nothing is gained, and without MODIFY nothing either.
       let between: ApplyResult | undefined;
+      let sideBySide = false;
       const programs = [...model.policies.values(), ...model.profiles.values(), ...model.workloads.values()];
       if (reconciler.canModify && lastPrograms.length > 0 && !sameItems(programs, lastPrograms)) {
         const transition = compiler.compile(model, endpoints, 'transition');
-        names = namesOf(endpoints, transition.outcomes.values(), ports);
+        describe = () => namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
         const { removed, written } = transition.changes;
         reconciler.changeDesired([...removed.values(), ...closing.map(([, row]) => row)], written.values());
-        between = await reconciler.apply(transition.phase === 'transition');
+        sideBySide = transition.phase === 'transition';
+        between = await reconciler.apply(sideBySide);
       }
       lastPrograms = programs;
       const compiled = compiler.compile(model, endpoints);
-      names = namesOf(endpoints, compiled.outcomes.values(), ports);
+      // There are thousands of them, and few are ever looked at.
+      describe = () => namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports);
 
       const down = new Set(model.workloads.keys());
-      // Never all rows: there are hundreds of thousands, and few of them change.
+      // Never all rows: there are tens of thousands, and few of them change.
       const { removed, written } = compiled.changes;
       reconciler.changeDesired(
         [...removed.values(), ...closing.map(([, row]) => row)],
-        [...written.values(), ...waysNow.values()],
+        [...written.values(), ...(sameWays ? [] : waysNow.values())],
       );
       ways = waysNow;
-      const applied = both(between, await reconciler.apply());
+      placed = { of: placedOf, endpoints, found };
+      // After the transition the gates lead to the new programs, and what goes now is nothing that these ask for.
+      const applied = both(between, await reconciler.apply(sideBySide));
+      if (applied.failed.size === 0) compiler.settle();
 
       const failures = endpointFailures(applied, endpoints);
       const failedEps = new Set(failures.map(({ ep }) => ep));

@@ -33,9 +33,10 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
   const places = new Map<string, Place>();
   const delivered = new Map<string, Place>();
   let nextEp = 1;
-  /** rowKey of the rows of `local` by endpoint, as placed last. */
-  let addresses = new Map<number, ReadonlySet<string | undefined>>();
+  let last: readonly PlacedEndpoint[] = [];
   const avoid = (rows: readonly Row[]): void => {
+    /** rowKey of the rows of `local` by endpoint. */
+    const addresses = new Map(last.map(({ ep, workload }) => [ep, new Set(localKeys(workload))]));
     const misused = new Set<number>();
     for (const row of rows) {
       const ep = endpointOf(row);
@@ -84,9 +85,8 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
         usedPorts.add(port);
         places.set(key, { ep: nextEp++, port });
       }
-      const placed = workloads.map((workload) => ({ workload, ...places.get(placeKey(workload))! }));
-      addresses = new Map(placed.map(({ ep, workload }) => [ep, new Set(localKeys(workload))]));
-      return placed;
+      last = workloads.map((workload) => ({ workload, ...places.get(placeKey(workload))! }));
+      return last;
     },
   };
 }

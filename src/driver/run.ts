@@ -6,7 +6,7 @@ import type { DriverConfig } from './config';
 import { createFelixLink } from './felix/felix-link';
 import { acceptFelixSocket, openFelixFds, type FelixStreams } from './felix/felix-streams';
 import { watchLogRules } from './log-rules';
-import { writeNames } from './names';
+import { createNamesFile } from './names-file';
 import { createNode, type Node } from './node';
 import { createObserver, type Observer } from './observer';
 import { serveFelix } from './serve';
@@ -53,6 +53,7 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
     session.close();
   });
   let node: Node | undefined;
+  const namesFile = createNamesFile(config.namesFile, log);
   let namesKept = false;
   let stopWatching = (): void => undefined;
   try {
@@ -93,12 +94,13 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
         observer?.onProgrammed(result);
         const { written, inserted, modified, deleted } = result.applied;
         if (node === undefined) return;
+        const current = node;
         if (written > 0) {
           const rows = [...node.rowCounts().values()].reduce((sum, count) => sum + count, 0);
           log.info('target written', { inserted, modified, deleted, rows });
         }
         // Without new rows nothing has a new name, but what an earlier run left may be old.
-        if (written > 0 || !namesKept) keepNames(config.namesFile, node, log);
+        if (written > 0 || !namesKept) namesFile.change(() => current.names);
         namesKept = true;
       },
     });
@@ -107,6 +109,7 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
     throw error;
   } finally {
     stopWatching();
+    namesFile.close();
     observer?.close();
     session.close();
     link.close();
@@ -122,19 +125,4 @@ function openLink(link: string, signal: AbortSignal): Promise<FelixStreams> {
   return link === 'fds'
     ? Promise.resolve(openFelixFds())
     : acceptFelixSocket(link.slice('unix:'.length), signal);
-}
-
-/** Names are for people: when they can not be written, say it once and go on. */
-let namesFailed = false;
-function keepNames(path: string, node: Node, log: ReturnType<typeof logger>): void {
-  if (path === '' || namesFailed) return;
-  try {
-    writeNames(path, node.names);
-  } catch (error) {
-    namesFailed = true;
-    log.warn('can not write the names file; `tables` and `trace` will show numbers', {
-      path,
-      reason: error instanceof Error ? error.message : String(error),
-    });
-  }
 }

@@ -78,10 +78,34 @@ export interface Profile {
 /** NET members are CIDRs, IP members addresses, IP_AND_PORT members `IP,proto:port`; both families share a set. */
 export type IpSetType = 'IP' | 'NET' | 'IP_AND_PORT';
 
+/**
+ * `members` is one live Set that later changes mutate; a changed set is a new IpSet around it. So identity (===) tells that a set
+ * changed, but an older IpSet shows the newer members: who needs the old ones keeps a copy, and brings it up to date by `change`.
+ */
 export interface IpSet {
   readonly id: string;
   readonly type: IpSetType;
   readonly members: ReadonlySet<string>;
+  /**
+   * How this object came of an earlier one. Absent when that is not known, or is as much as the set itself: then read all members.
+   * Not enumerable: a comparison, a spread or a clone of the set does not see its history.
+   */
+  readonly change?: IpSetChange;
+}
+
+/**
+ * One step back in the history of a set of one type. A reader who knows some earlier object walks `change.before` back to it
+ * and applies what it met, oldest first; when the walk ends without meeting it, the whole set must be read.
+ *
+ * The history is short: the steps of one batch become one step when the batch is taken (ModelBuilder.takeChanges), and of the older ones
+ * no more are kept than 8 batches, nor more members than the set has plus 1,024. The oldest objects then lose their `change`.
+ */
+export interface IpSetChange {
+  readonly before: IpSet;
+  /** Members that `before` did not have; without repetition. One of the two lists may be empty, or both. */
+  readonly added: readonly string[];
+  /** Members that `before` had and this object has not. */
+  readonly removed: readonly string[];
 }
 
 export interface TierInfo {

@@ -1,6 +1,8 @@
 import { rowKey, type Row } from '../translators/rows';
+import { askersOf, reads, type Asker } from './askers';
+import { isOfChangedPage, type PageChanges } from './pages';
 import type { Delta, RowsByTable } from './row-tracker';
-import { roleOf, tablesOf, type WriteOrder } from './write-order';
+import { roleOf, selectorsOf, spacesOf, tablesOf, type WriteOrder } from './write-order';
 
 /**
  * Which gates must be shut while selector rows change. Selector rows change one by one, so for a while packets meet
@@ -13,7 +15,7 @@ import { roleOf, tablesOf, type WriteOrder } from './write-order';
  *
  * A lookup that misses for that reason would take the node's default: a verdict that neither state gives. So each gate
  * from which such a node can be reached is shut for the time of the change. Plain moves between values that stay, a new
- * pod, or a removed one shut nothing.
+ * pod, or a removed one shut nothing; nor does a new value that is like an old one in all that the node asks for.
  *
  * @returns keys of rows of `actual` gate tables
  */
@@ -22,23 +24,26 @@ export function gatesToHold(
   actual: RowsByTable,
   desired: RowsByTable,
   order: WriteOrder,
+  pages: PageChanges,
 ): ReadonlySet<string> {
   const held = new Set<string>();
   const changed = [...delta.inserts, ...delta.modifies.map((m) => m.to), ...delta.deletes];
   const roles = new Set(changed.map((row) => roleOf(order, row.table)));
   if (!roles.has('selector') || !(roles.has('node') || roles.has('gate'))) return held;
 
-  const oldValues = valuesGiven(actual, order);
-  const newValues = valuesGiven(desired, order);
-  const fresh = !isSubset(newValues, oldValues);
-  const vanished = !isSubset(oldValues, newValues);
-  if (!fresh && !vanished) return held;
-
   const oldNodes = nodesNamed(actual, order);
   const newNodes = nodesNamed(desired, order);
+  const retired = without(oldNodes, newNodes);
+  const begun = without(newNodes, oldNodes);
+  if (retired.size === 0 && begun.size === 0) return held;
+
   const incomplete = new Set<bigint>();
-  if (fresh) for (const node of oldNodes) if (!newNodes.has(node)) incomplete.add(node);
-  if (vanished) for (const node of newNodes) if (!oldNodes.has(node)) incomplete.add(node);
+  for (const space of spacesOf(order)) {
+    const old = valuesGiven(actual, order, space, pages);
+    const next = valuesGiven(desired, order, space, pages);
+    addIncomplete(incomplete, askersOf(space, order, [actual], retired), old, next);
+    addIncomplete(incomplete, askersOf(space, order, [desired], begun), next, old);
+  }
   if (incomplete.size === 0) return held;
 
   addNodesReaching(incomplete, order, [actual, desired]);
@@ -104,10 +109,73 @@ export function gatesNaming(
   return found;
 }
 
-function valuesGiven(state: RowsByTable, order: WriteOrder): Set<string> {
-  const values = new Set<string>();
-  for (const table of tablesOf(order, 'selector')) {
-    for (const row of state.get(table)?.values() ?? []) values.add(order.gives(row));
+/** By page. */
+type Values = ReadonlyMap<bigint | undefined, ReadonlySet<bigint>>;
+
+/** Look-ups beyond which every node is taken to be incomplete: closed is always right. */
+const EFFORT_MAX = 5_000_000;
+
+/** Adds those of `askers` that may lack a row for a value of `others`: they are complete for those of `own`, their state's. */
+function addIncomplete(
+  incomplete: Set<bigint>,
+  askers: ReadonlyMap<bigint, Asker>,
+  own: Values,
+  others: Values,
+): void {
+  if (askers.size === 0) return;
+  let effort = EFFORT_MAX;
+  for (const [page, values] of others) {
+    const known = own.get(page) ?? new Set();
+    const fresh = without(values, known);
+    if (fresh.size === 0) continue;
+    const behindMask = new Map<bigint, ReadonlySet<bigint>>();
+    for (const [node, asker] of askers) {
+      if (incomplete.has(node) || !reads(asker, page)) continue;
+      effort -= fresh.size;
+      if (effort >= 0 && answersAll(asker, fresh)) continue;
+      // What has no row takes the default, and that is right if a value of its own state does the same.
+      let behind = behindMask.get(asker.mask);
+      if (behind === undefined && effort >= 0) {
+        effort -= known.size;
+        behind = new Set([...known].map((value) => value & asker.mask));
+        behindMask.set(asker.mask, behind);
+      }
+      if (behind === undefined || !answersAll(asker, fresh, behind)) incomplete.add(node);
+    }
+  }
+}
+
+function answersAll(
+  { mask, answers }: Asker,
+  values: ReadonlySet<bigint>,
+  known?: ReadonlySet<bigint>,
+): boolean {
+  for (const value of values) {
+    const left = value & mask;
+    if (!answers.has(left) && known?.has(left) !== true) return false;
+  }
+  return true;
+}
+
+/** Values that look-ups give to programs of both states. */
+function valuesGiven(state: RowsByTable, order: WriteOrder, space: string, pages: PageChanges): Values {
+  const values = new Map<bigint | undefined, Set<bigint>>();
+  // Rows that give the same share their parameters, most often.
+  const seen = new Map<Row['params'], bigint | undefined>();
+  for (const table of selectorsOf(order, space)) {
+    for (const row of state.get(table)?.values() ?? []) {
+      const page = order.page(row);
+      if (seen.has(row.params) && seen.get(row.params) === page) continue;
+      seen.set(row.params, page);
+      if (isOfChangedPage(pages, row, order)) continue;
+      let given = values.get(page);
+      if (given === undefined) {
+        const miss = order.missGives(space);
+        given = new Set(miss === undefined ? [] : [miss]);
+        values.set(page, given);
+      }
+      given.add(order.value(row));
+    }
   }
   return values;
 }
@@ -128,7 +196,8 @@ function nodesNamed(state: RowsByTable, order: WriteOrder): Set<bigint> {
   return nodes;
 }
 
-function isSubset<T>(small: ReadonlySet<T>, large: ReadonlySet<T>): boolean {
-  for (const value of small) if (!large.has(value)) return false;
-  return true;
+function without(all: ReadonlySet<bigint>, these: ReadonlySet<bigint>): ReadonlySet<bigint> {
+  const left = new Set<bigint>();
+  for (const one of all) if (!these.has(one)) left.add(one);
+  return left;
 }

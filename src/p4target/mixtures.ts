@@ -1,7 +1,9 @@
-import { rowContent, rowKey, type Row } from '../translators/rows';
+import { rowKey, type Row } from '../translators/rows';
+import { askersOf, nodesThatMind, type Move } from './askers';
 import { addNodesReaching } from './hazards';
+import { isOfChangedPage, type PageChanges } from './pages';
 import type { Delta, RowsByTable } from './row-tracker';
-import { specificity, tablesOf, type WriteOrder } from './write-order';
+import { selectorsOf, spacesOf, specificity, tablesOf, type WriteOrder } from './write-order';
 
 /*
  * A verdict hangs on several rows: the values of both addresses, the gate of the sender and the gate of the receiver. They change one
@@ -25,6 +27,7 @@ export function gatesOfMixtures(
   actual: RowsByTable,
   desired: RowsByTable,
   order: WriteOrder,
+  pages: PageChanges,
 ): MixtureHolds {
   const gateTables = new Set(tablesOf(order, 'gate'));
   const flips = delta.modifies.filter(({ to }) => gateTables.has(to.table)).map(({ from }) => from);
@@ -34,10 +37,10 @@ export function gatesOfMixtures(
 
   const duringGates = new Set(receiversFlip ? senders.map(rowKey) : []);
   const duringSelectors = new Set<string>();
-  const own = ownAddressesThatMove(delta, actual, desired, order);
+  const own = ownAddressesThatMove(delta, actual, desired, order, pages);
   // One row can not mix with itself, and who has no own address here is seen by one gate only.
   if (flips.length === 0 && own < 2) return { duringSelectors, duringGates };
-  const minding = gatesMinding(delta, actual, desired, order);
+  const minding = gatesMinding(delta, actual, desired, order, pages);
   if (minding.length === 0) return { duringSelectors, duringGates };
 
   const mind = new Set(minding.map(rowKey));
@@ -56,6 +59,7 @@ function ownAddressesThatMove(
   actual: RowsByTable,
   desired: RowsByTable,
   order: WriteOrder,
+  pages: PageChanges,
 ): number {
   const selectors = new Set(tablesOf(order, 'selector'));
   const own = new Set<string>();
@@ -69,7 +73,7 @@ function ownAddressesThatMove(
   }
   let count = 0;
   for (const row of [...delta.inserts, ...delta.modifies.map((m) => m.to), ...delta.deletes]) {
-    if (!selectors.has(row.table)) continue;
+    if (!selectors.has(row.table) || isOfChangedPage(pages, row, order)) continue;
     const address = order.address(row);
     if (address === 'many') count += 2;
     else if (address !== undefined && own.has(address)) count++;
@@ -79,67 +83,52 @@ function ownAddressesThatMove(
 }
 
 /** Open gates whose verdict on some packet changes when selector rows do and the gate does not. */
-function gatesMinding(delta: Delta, actual: RowsByTable, desired: RowsByTable, order: WriteOrder): Row[] {
+function gatesMinding(
+  delta: Delta,
+  actual: RowsByTable,
+  desired: RowsByTable,
+  order: WriteOrder,
+  pages: PageChanges,
+): Row[] {
   const gates = tablesOf(order, 'gate').flatMap((table) => [...(actual.get(table)?.values() ?? [])]);
-  const moves = movesOf(delta, actual, desired, order);
-  if (moves === undefined) return gates;
-  if (moves.size === 0) return [];
   const minding = new Set<bigint>();
-  for (const table of tablesOf(order, 'node')) {
-    const nodes = new Map<bigint, Map<string, Row>>();
+  for (const space of spacesOf(order)) {
+    const moves = movesOf(space, delta, actual, desired, order, pages);
+    if (moves?.length === 0) continue;
     // New rows of old nodes are there before the selectors change, and the old ones stay until after.
-    for (const state of [actual, desired]) {
-      for (const row of state.get(table)?.values() ?? []) {
-        const value = order.asks(row);
-        if (!moves.has(value)) continue;
-        const node = order.partOf(row);
-        const rows = nodes.get(node);
-        if (rows === undefined) nodes.set(node, new Map([[value, row]]));
-        else rows.set(value, row);
-      }
-    }
-    for (const [node, rows] of nodes) if (tellsApart(rows, moves)) minding.add(node);
+    const nodes = moves && nodesThatMind(askersOf(space, order, [actual, desired]), moves, EFFORT_MAX);
+    if (nodes === undefined) return gates;
+    for (const node of nodes) minding.add(node);
   }
   if (minding.size === 0) return [];
   addNodesReaching(minding, order, [actual, desired]);
   return gates.filter((gate) => order.names(gate).some((node) => minding.has(node)));
 }
 
-function tellsApart(
-  rows: ReadonlyMap<string, Row>,
-  moves: ReadonlyMap<string, ReadonlySet<string>>,
-): boolean {
-  for (const [value, row] of rows) {
-    for (const other of moves.get(value)!) {
-      const there = rows.get(other);
-      if (there === undefined || rowContent(there) !== rowContent(row)) return true;
-    }
-  }
-  return false;
-}
-
-/** For each value that something moves from or to, the values at the other ends. Undefined when it is too much to find out. */
+/** What look-ups in a space give before and after, where that differs. Undefined when it is too much to find out. */
 function movesOf(
+  space: string,
   delta: Delta,
   actual: RowsByTable,
   desired: RowsByTable,
   order: WriteOrder,
-): ReadonlyMap<string, ReadonlySet<string>> | undefined {
-  const selectors = tablesOf(order, 'selector');
-  const moves = new Map<string, Set<string>>();
-  const add = (a: string, b: string): void => {
-    if (a === b) return;
-    for (const [from, to] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      const known = moves.get(from);
-      if (known === undefined) moves.set(from, new Set([to]));
-      else known.add(to);
-    }
+  pages: PageChanges,
+): readonly Move[] | undefined {
+  const selectors = selectorsOf(order, space);
+  const moves: Move[] = [];
+  const known = new Map<bigint | undefined, Set<string>>();
+  const add = (row: Row, from: bigint | undefined, to: bigint | undefined): void => {
+    if (from === to) return;
+    const page = order.page(row);
+    const key = `${page} ${to}`;
+    const others = known.get(from);
+    if (others === undefined) known.set(from, new Set([key]));
+    else if (others.has(key)) return;
+    else others.add(key);
+    moves.push({ page, from, to });
   };
   for (const { from, to } of delta.modifies) {
-    if (selectors.includes(to.table)) add(order.gives(from), order.gives(to));
+    if (selectors.includes(to.table)) add(to, order.value(from), order.value(to));
   }
   let effort = 0;
   const sides = [
@@ -150,16 +139,13 @@ function movesOf(
     const wide = new Map<string, readonly Row[]>();
     for (const row of rows) {
       const at = selectors.indexOf(row.table);
-      if (at < 0) continue;
-      const value = order.gives(row);
-      const space = value.slice(0, value.lastIndexOf(':'));
-      let instead = `${space}:0`;
+      if (at < 0 || isOfChangedPage(pages, row, order)) continue;
+      let instead = order.missGives(space);
       for (const table of selectors.slice(at)) {
+        // Exact rows of one table do not contain each other.
+        if (table === row.table && isExact(row)) continue;
         const candidates = wide.get(table) ?? mostSpecificFirst(state, table);
         wide.set(table, candidates);
-        if (candidates[0] === undefined || !order.gives(candidates[0]).startsWith(`${space}:`)) continue;
-        if (table === row.table && specificity(row) === 0 && row.priority === undefined && isExact(row))
-          continue;
         effort += candidates.length;
         if (effort > EFFORT_MAX) return undefined;
         const found = candidates.find(
@@ -167,18 +153,19 @@ function movesOf(
             (table !== row.table || specificity(other) < specificity(row)) && order.contains(other, row),
         );
         if (found !== undefined) {
-          instead = order.gives(found);
+          instead = order.value(found);
           break;
         }
       }
-      add(value, instead);
+      add(row, order.value(row), instead);
     }
   }
   return moves;
 }
 
 function isExact(row: Row): boolean {
-  return Object.values(row.match).every((match) => match.kind === 'exact');
+  for (const field in row.match) if (row.match[field]!.kind !== 'exact') return false;
+  return true;
 }
 
 function mostSpecificFirst(state: RowsByTable, table: string): readonly Row[] {

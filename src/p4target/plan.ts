@@ -1,6 +1,7 @@
 import { rowKey, type Row } from '../translators/rows';
 import { gatesToHold } from './hazards';
 import { gatesOfMixtures } from './mixtures';
+import { pageChanges, type PageChanges } from './pages';
 import type { Delta, RowsByTable } from './row-tracker';
 import { specificity, tablesOf, type TableRole, type WriteOrder } from './write-order';
 
@@ -21,8 +22,9 @@ import { specificity, tablesOf, type TableRole, type WriteOrder } from './write-
  *      another run), when the target has no room for both states, or when a selector row must change on a target that
  *      can not change rows and nothing covers the gap, there is no order that keeps I1 with open gates: then all gates
  *      are shut, all is rewritten, deletes first, and the gates open again (mode `closed`).
- *  I7 Where two rows that one verdict hangs on change in one update, and a packet could meet the old one of the first and the
+ *  I7  Where two rows that one verdict hangs on change in one update, and a packet could meet the old one of the first and the
  *      new one of the second, one of them is a gate that is shut meanwhile (mixtures.ts).
+ *  I8  A page of selectors that no program reads any more goes after the gates have flipped from those that do.
  *
  * What the caller owes: a desired state is complete (each node has rows for all values that selectors of that state
  * give, other than those that take its default), and names of nodes and values keep their meaning as long as `actual`
@@ -113,8 +115,11 @@ function reasonToClose(input: PlanInput, parts: Parts): string {
 function openPhases(input: PlanInput, parts: Parts): Phase[] {
   const { actual, order, canModify } = input;
   const none: ReadonlySet<string> = new Set();
-  const mixtures = gatesOfMixtures(input.delta, actual, input.desired, order);
-  const incomplete = input.crossComplete ? none : gatesToHold(input.delta, actual, input.desired, order);
+  const pages = pageChanges(input.delta, actual, input.desired, order);
+  const mixtures = gatesOfMixtures(input.delta, actual, input.desired, order, pages);
+  const incomplete = input.crossComplete
+    ? none
+    : gatesToHold(input.delta, actual, input.desired, order, pages);
   const early = new Set([...incomplete, ...mixtures.duringSelectors]);
   const held = new Set([...early, ...mixtures.duringGates]);
   const removed = new Set(parts.gate.deletes.map((row) => rowKey(row)));
@@ -135,7 +140,7 @@ function openPhases(input: PlanInput, parts: Parts): Phase[] {
       'delete',
       heldRows.filter(([key]) => early.has(key)).map(([, row]) => row),
     ),
-    ...selectorPhases(input, parts.selector),
+    ...selectorPhases(input, withoutPages(parts.selector, pages, order)),
     phase(
       'hold',
       'delete',
@@ -144,8 +149,25 @@ function openPhases(input: PlanInput, parts: Parts): Phase[] {
     ...changePhases('gates', flips, canModify),
     ...gateInserts(opening, order),
     ...pathPhases(parts, order),
+    ...selectorDeletes(
+      'sweep',
+      parts.selector.deletes.filter((row) => isOfPage(row, pages.go, order)),
+      order,
+    ),
     ...[...nodeTables].reverse().map((table) => phase('sweep', 'delete', inTable(parts.node.deletes, table))),
   ];
+}
+
+/** I8. */
+function withoutPages(delta: Delta, { go }: PageChanges, order: WriteOrder): Delta {
+  return go.size === 0
+    ? delta
+    : { ...delta, deletes: delta.deletes.filter((row) => !isOfPage(row, go, order)) };
+}
+
+function isOfPage(row: Row, pages: ReadonlySet<bigint>, order: WriteOrder): boolean {
+  const page = order.page(row);
+  return page !== undefined && pages.has(page);
 }
 
 /** Everything shut: the order inside does not matter to packets, so space is freed before it is needed. */
@@ -183,11 +205,14 @@ function selectorPhases(input: PlanInput, delta: Delta): Phase[] {
   const changes = delta.modifies.map((m) => m.to);
   if (input.canModify) phases.push(phase('selectors', 'modify', changes));
   else phases.push(...coveredChanges(input, changes));
-  for (const table of [...tables].reverse()) {
-    for (const rows of bySpecificity(inTable(delta.deletes, table)))
-      phases.push(phase('selectors', 'delete', rows));
-  }
+  phases.push(...selectorDeletes('selectors', delta.deletes, input.order));
   return phases;
+}
+
+function selectorDeletes(step: PhaseStep, rows: readonly Row[], order: WriteOrder): Phase[] {
+  return [...tablesOf(order, 'selector')]
+    .reverse()
+    .flatMap((table) => bySpecificity(inTable(rows, table)).map((same) => phase(step, 'delete', same)));
 }
 
 /** Changes rows by delete and insert while covers answer in their place. A cover left by a failed run goes first. */

@@ -197,7 +197,10 @@ export class Reconciler {
         if (roleOf(this.#order, row.table) === 'node') poisoned.add(this.#order.partOf(row));
       }
       const selectors = refused.filter(({ row }) => roleOf(this.#order, row.table) === 'selector');
-      if (selectors.length > 0 && !(await this.#shutMinding(selectors, poisoned, run))) return;
+      // With open gates only pages that none of them reads are swept.
+      const unread = phase.step === 'sweep' && plan.mode === 'open';
+      if (selectors.length === 0 || unread) continue;
+      if (!(await this.#shutMinding(selectors, poisoned, run))) return;
     }
     if (!nodesDone) await this.#shutPoisoned(poisoned, run);
   }
@@ -224,7 +227,9 @@ export class Reconciler {
   /** F4. */
   #unreachable(phase: Phase): readonly RowUpdate[] {
     const reachable = nodesReachable(this.#tracker.actual, this.#order);
-    return phase.updates.filter(({ row }) => !reachable.has(this.#order.partOf(row)));
+    return phase.updates.filter(
+      ({ row }) => roleOf(this.#order, row.table) === 'node' && !reachable.has(this.#order.partOf(row)),
+    );
   }
 
   /** F1: shuts the gates from which an incomplete node can be reached, now or as desired. False when one could not be shut. */

@@ -5,8 +5,8 @@ import type { Row } from '../translators/rows';
  *
  * - `node`: rows of named nodes. A packet reaches a node's rows only through a row that names the node. Names never
  *   change their meaning while the target holds rows of them. Absence of a row is *not* safe: it takes a default.
- * - `selector`: lookups that give a packet the value by which nodes are asked (a class). Any change is seen by packets
- *   at once; absence is *not* safe.
+ * - `selector`: lookups that give a packet the value by which nodes are asked (labels of an address or a port).
+ *   Any change is seen by packets at once; absence is *not* safe.
  * - `gate`: rows that name the node where judging begins. Absence drops the packet.
  * - `path`: everything else a packet needs to be forwarded at all. Absence drops, or at least never skips a gate.
  */
@@ -15,6 +15,16 @@ export type TableRole = 'node' | 'selector' | 'gate' | 'path';
 export interface OrderedTable {
   readonly table: string;
   readonly role: TableRole;
+  /**
+   * `selector` tables: the space of the values that the rows give. `node` tables: the space of the values that the rows answer
+   * to; none when no selector gives what is looked up there (a protocol, a single port).
+   */
+  readonly space?: string;
+  /**
+   * `node` tables with a space: a row says which bits of the value its node asks for, and the node's rows in the other tables
+   * of the space answer to what is left of a value behind it. A node without such a row takes its default without a look-up.
+   */
+  readonly masks?: true;
 }
 
 /** A pipeline's tables and their references. Declared by the adapter, used by the planner. */
@@ -24,14 +34,19 @@ export interface WriteOrder {
    * tables: one that is looked up only when another misses comes after it.
    */
   readonly tables: readonly OrderedTable[];
+  /** What a look-up gives that hits no selector row of the space; undefined where it has the packet dropped. */
+  readonly missGives: (space: string) => bigint | undefined;
   /** `node` tables: the name of the node that the row is part of. */
   readonly partOf: (row: Row) => bigint;
   /** `node` and `gate` tables: every node that the row names (not leaves). */
   readonly names: (row: Row) => readonly bigint[];
-  /** `selector` tables: the value that the row gives, with the space it is from, for example `addr:7`. */
-  readonly gives: (row: Row) => string;
-  /** `node` tables: the value that the row answers to, in the form of `gives`; "" when no selector gives it. */
-  readonly asks: (row: Row) => string;
+  /** Tables with a space: the value that a selector row gives, that a node row answers to (masked), or the mask. */
+  readonly value: (row: Row) => bigint;
+  /**
+   * Of a `selector` row the page that it is on; of a mask the page that its node reads, undefined where that is not known: then it may be
+   * any. Numbers of different spaces are different. All rows of a page are in each state in which a node that reads it can be reached.
+   */
+  readonly page: (row: Row) => bigint | undefined;
   /** `gate` tables: whose program it opens. A packet between two endpoints passes the sender's, then the receiver's. */
   readonly judges: (row: Row) => 'sender' | 'receiver';
   /**
@@ -39,7 +54,7 @@ export interface WriteOrder {
    * `many` for more than one. `undefined` for rows about something else.
    */
   readonly address: (row: Row) => string | undefined;
-  /** `selector` tables of one space: everything that matches `inner` matches `outer` too. */
+  /** `selector` tables of one space: every look-up that matches `inner` would match `outer` too. */
   readonly contains: (outer: Row, inner: Row) => boolean;
   /**
    * For targets without MODIFY: a row of another selector table which answers every lookup that `row` answers with the
@@ -68,4 +83,15 @@ export function roleOf(order: WriteOrder, table: string): TableRole {
   const found = order.tables.find((t) => t.table === table);
   if (!found) throw new Error(`table ${table} is not in the pipeline's write order`);
   return found.role;
+}
+
+/** The spaces that selectors give values of. */
+export function spacesOf(order: WriteOrder): readonly string[] {
+  const spaces = order.tables.flatMap(({ role, space }) => (role === 'selector' && space ? [space] : []));
+  return [...new Set(spaces)];
+}
+
+/** The selector tables of a space, in the order of inserting. */
+export function selectorsOf(order: WriteOrder, space: string): readonly string[] {
+  return order.tables.flatMap((t) => (t.role === 'selector' && t.space === space ? [t.table] : []));
 }

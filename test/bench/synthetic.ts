@@ -3,8 +3,8 @@
  * long does one changed member, one changed rule, one new pod take, from the model to the last row that a target took?
  * The target is in memory and takes everything at once, so that it is the driver that is measured.
  */
-import type { FelixModel, Policy, Rule, WorkloadEndpoint } from '../../src/model/model';
-import { policyKey, workloadKey } from '../../src/model/model';
+import type { Policy, Rule, WorkloadEndpoint } from '../../src/model/model';
+import { createModelBuilder } from '../../src/driver/felix/model-builder';
 import { createNode } from '../../src/driver/node';
 import { P4_DPDK_ORDER } from '../../src/p4target/p4-dpdk/adapter';
 import { Reconciler } from '../../src/p4target/reconciler';
@@ -88,35 +88,24 @@ export async function synthetic(scale: number): Promise<never> {
     number,
     number,
   ];
-  const big = new Set(Array.from({ length: members }, (_, i) => address(i)));
-  const small = Array.from({ length: SMALL_SETS }, (_, s) => [
-    `small-${s}`,
-    new Set(Array.from({ length: 20 }, (_, i) => address(s * 20 + i))),
-  ]) as readonly (readonly [string, ReadonlySet<string>])[];
-  const workloads = new Map<string, WorkloadEndpoint>();
-  const rules = new Map<string, Policy>();
-  const sets = new Map([
-    ['big', { id: 'big', type: 'IP' as const, members: big }],
-    ...small.map(([id, held]) => [id, { id, type: 'IP' as const, members: held }] as const),
-  ]);
-  const put = (endpoint: WorkloadEndpoint): void => {
-    workloads.set(workloadKey(endpoint.id), endpoint);
+  const big = Array.from({ length: members }, (_, i) => address(i));
+  const builder = createModelBuilder();
+  const { model } = builder;
+  builder.apply({ kind: 'ip-set', id: 'big', type: 'IP', members: big });
+  for (let s = 0; s < SMALL_SETS; s++) {
+    const some = Array.from({ length: 20 }, (_, i) => address(s * 20 + i));
+    builder.apply({ kind: 'ip-set', id: `small-${s}`, type: 'IP', members: some });
+  }
+  const put = (workload: WorkloadEndpoint): void => {
+    builder.apply({ kind: 'workload', workload, encoded: new Uint8Array() });
   };
   const putPolicy = (p: Policy): void => {
-    rules.set(policyKey(p.id), p);
+    builder.apply({ kind: 'policy', policy: p });
   };
   for (let n = 0; n < policies; n++) putPolicy(policy(n));
   for (let n = 0; n < pods; n++) put(pod(n, policies));
-  const model: FelixModel = {
-    config: new Map(),
-    ipSets: sets,
-    policies: rules,
-    profiles: new Map(),
-    workloads,
-    hostEndpoints: new Map(),
-    hosts: new Map(),
-    inSync: true,
-  };
+  builder.apply({ kind: 'in-sync' });
+  builder.takeChanges();
 
   const node = await createNode({
     reconciler: new Reconciler(memory, P4_DPDK_ORDER, { readBackIsTrusted: true }),
@@ -128,6 +117,7 @@ export async function synthetic(scale: number): Promise<never> {
     let written = 0;
     for (let i = 0; i < REPEATS; i++) {
       change(i);
+      builder.takeChanges();
       const [took, result] = await timed(() => node.program(model));
       seconds.push(took);
       ({ written } = result.applied);
@@ -135,8 +125,7 @@ export async function synthetic(scale: number): Promise<never> {
     return [median(seconds) * 1000, written];
   };
   const [member, memberRows] = await measure((i) => {
-    big.add(`11.0.0.${i}/32`);
-    sets.set('big', { id: 'big', type: 'IP', members: big });
+    builder.apply({ kind: 'ip-set-delta', id: 'big', added: [`11.0.0.${i}/32`], removed: [] });
   });
   const [rule, ruleRows] = await measure((i) => {
     putPolicy(policy(1, 40_000 + i));

@@ -106,16 +106,22 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
       [2, 3],
     ],
     ['a rule with known ports', { shopRules: [...BASE.shopRules, fromSet(ports(443))] }, OPEN, [2, 3]],
-    // A new port class changes what ports mean to the old program: shut on every target.
-    ['a rule with a new port', { shopRules: [...BASE.shopRules, fromSet(ports(22))] }, [2, 4], [2, 4]],
-    // The class of two addresses changes under cover of addr_class_prefix.
-    ['members get a CIDR around them', { nets: [...BASE.nets, '10.65.9.0/24'] }, [2, 6], [2, 12]],
-    // The class of a CIDR changes, and nothing can cover that: every gate of the node.
+    // A single port is a key of the new nodes only, and a range a label that only they ask for.
+    ['a rule with a new port', { shopRules: [...BASE.shopRules, fromSet(ports(22))] }, OPEN, [2, 3]],
+    [
+      'a rule with a new range of ports',
+      { shopRules: [...BASE.shopRules, fromSet(ports(8050, 8200))] },
+      OPEN,
+      [GATES, 47],
+    ],
+    // The labels of two addresses change under cover of addr_labels_prefix.
+    ['members get a CIDR around them', { nets: [...BASE.nets, '10.65.9.0/24'] }, OPEN, OPEN],
+    // The labels of a CIDR change, and nothing can cover that: every gate of the node.
     [
       'a rule names the CIDR of a set',
       { shopRules: [...BASE.shopRules, ruleOf({ action: 'deny', srcNets: ['172.16.0.0/16'] })] },
-      [2, 4],
-      [GATES, 21],
+      OPEN,
+      [GATES, 23],
     ],
   ])('%s', async (_, to, withModify, without) => {
     const [gates, writes] = noModify ? without : withModify;

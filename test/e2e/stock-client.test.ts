@@ -40,18 +40,18 @@ describe('a stock P4Runtime client', () => {
 
   const pod = { table: 'port_in', match: { port: '3' }, action: 'from_pod', args: { ep: 77 } };
   const net = {
-    table: 'addr_class_prefix',
-    match: { hi: '(0, 18446744073709551615)', lo: `(281470849515520, 18446744073692774400)` },
-    action: 'set_prefix_class',
-    args: { class: 12 },
+    table: 'addr_labels_prefix',
+    match: { page: '1', hi: '(0, 18446744073709551615)', lo: `(281470849515520, 18446744073692774400)` },
+    action: 'set_prefix_labels',
+    args: { w0: 12, w1: 0, w2: 0, w3: 0, w4: 0, w5: 0, w6: 0, w7: 1 },
     priority: 104,
     metadata: '10.0.0.0/8',
   };
   const ports = {
-    table: 'dport_class',
-    match: { port: '(8080, 12)', proto: '6' },
-    action: 'set_dport_class',
-    args: { class: 5 },
+    table: 'dport_labels',
+    match: { page: '1', port: '(8080, 12)', proto: '6' },
+    action: 'set_dport_labels',
+    args: { w0: 5, w1: 0, w2: 0, w3: 1 },
   };
 
   test('sets the pipeline of an empty switch', () => {

@@ -42,23 +42,23 @@ describe.each<BehaviourName>(['specification', 'infrap4d'])('p4runtime-shell, be
 
   const pod = { table: 'port_in', match: { port: 3 }, action: 'from_pod', params: [77] };
   const ports = {
-    table: 'dport_class',
-    match: { proto: 6, port: '8080/12' },
-    action: 'set_dport_class',
-    params: [5],
+    table: 'dport_labels',
+    match: { page: 1, proto: 6, port: '8080/12' },
+    action: 'set_dport_labels',
+    params: [5, 0, 0, 1],
   };
   const net = {
-    table: 'addr_class_prefix',
-    match: { hi: `0&&&${2n ** 64n - 1n}`, lo: `281470849515520&&&18446744073692774400` },
-    action: 'set_prefix_class',
-    params: [12],
+    table: 'addr_labels_prefix',
+    match: { page: 1, hi: `0&&&${2n ** 64n - 1n}`, lo: `281470849515520&&&18446744073692774400` },
+    action: 'set_prefix_labels',
+    params: [12, 0, 0, 0, 0, 0, 0, 1],
     priority: 104,
   };
 
   test('sets the pipeline and knows its tables', () => {
     expect(server.engine()).toBeDefined();
     expect(seen['version']).toMatch(/1\.5\.0/);
-    expect(seen['tables']).toEqual(expect.arrayContaining(['port_in', 'dport_class', 'endpoint_root']));
+    expect(seen['tables']).toEqual(expect.arrayContaining(['port_in', 'dport_labels', 'endpoint_root']));
   });
 
   test('inserts, reads, modifies and deletes', () => {

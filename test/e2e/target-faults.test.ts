@@ -55,7 +55,7 @@ test('one address of 10,000 is refused: only the pod whose policy asks for it is
   const refused = 0xffff_0a09_1234n; // 10.9.18.52
   let asked = 0;
   refuse = (op) => {
-    if (op.kind !== 'insert' || op.table !== 'addr_class') return undefined;
+    if (op.kind !== 'insert' || op.table !== 'addr_labels') return undefined;
     if (!op.entry.keys.some(({ value }) => value === refused)) return undefined;
     asked++;
     return new Refusal(status.INTERNAL, 'a bad cell');
@@ -78,7 +78,7 @@ test('one address of 10,000 is refused: only the pod whose policy asks for it is
   ]);
   const rows = await rowsOnTarget(server.address);
   // 9,999 clients of a, the one of b, and both pods themselves where a rule tells them apart.
-  expect(rows.filter((row) => row.startsWith('addr_class|')).length).toBeGreaterThanOrEqual(9_999);
+  expect(rows.filter((row) => row.startsWith('addr_labels|')).length).toBeGreaterThanOrEqual(9_999);
   expect(rootsOf(rows)).toBe(3); // a's egress asks for nobody, and stays
 
   const series = 'workload="k8s/default/cali-a/eth0",policy="NetworkPolicy/default/let-a"';
@@ -86,7 +86,7 @@ test('one address of 10,000 is refused: only the pod whose policy asks for it is
   expect(metrics.get(`calico_p4_endpoint_failed{${series}}`)).toBe(1);
   expect(metrics.get('calico_p4_endpoints{state="up"}')).toBe(1);
   expect(metrics.get('calico_p4_endpoints{state="failed"}')).toBe(1);
-  expect(metrics.get('calico_p4_failed_rows{table="addr_class"}')).toBe(1);
+  expect(metrics.get('calico_p4_failed_rows{table="addr_labels"}')).toBe(1);
   expect(driver.logged('endpoint is closed')).toMatchObject([
     { workload: 'k8s/default/cali-a/eth0', policies: ['NetworkPolicy/default/let-a'] },
   ]);

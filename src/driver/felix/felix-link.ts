@@ -18,6 +18,11 @@ export interface FelixLinkOptions {
   readonly maxFrameBytes?: number;
   /** A batch ends when it has taken this many bytes, so that a Felix that never pauses can not starve the consumer. Default 4 MiB. */
   readonly maxBatchBytes?: number;
+  /**
+   * Felix writes the messages of one change of the datastore one by one, each with a write of its own. A batch goes on until nothing came for
+   * `quietMs`, for at most `mostMs` after it first ran dry, so that they are one write of the target and not one and then the rest. Default 2 and 20.
+   */
+  readonly gather?: { readonly quietMs: number; readonly mostMs: number };
   /** For recordings: the end of the input, at a frame's end, ends the iteration instead of failing. Default false. */
   readonly endsNormally?: boolean;
   /** For recordings: end the iteration after this many frames, or right after InSync, as if the input ended there. */
@@ -37,8 +42,8 @@ export interface FelixBatch {
 }
 
 /**
- * The connection to one Felix process. Iterate it once: each step waits until something has arrived, drains all of it,
- * and gives it as one batch. While the consumer works nothing is read, so the pipe fills and Felix waits and coalesces.
+ * The connection to one Felix process. Iterate it once: each step waits until something has arrived, drains all of it and what
+ * follows at once, and gives it as one batch. While the consumer works nothing is read, so the pipe fills and Felix waits and coalesces.
  *
  * The iteration ends by throwing: FELIX_LINK_CLOSED when Felix went away between two frames, any other FELIX_* code when the stream
  * can not be trusted. What was applied to the model in an unfinished batch must then not be enforced. Leaving the loop closes the link.
@@ -59,11 +64,12 @@ export interface FelixLink extends AsyncIterable<FelixBatch> {
   close(): void;
 }
 
+const DEFAULT_GATHER = { quietMs: 2, mostMs: 20 };
 const DEFAULT_MAX_BATCH_BYTES = 4 * 1024 * 1024;
 
 export function createFelixLink(options: FelixLinkOptions): FelixLink {
   const { input, output, until, maxBatchBytes = DEFAULT_MAX_BATCH_BYTES, endsNormally = false } = options;
-  const { maxFrameBytes, onMessage } = options;
+  const { maxFrameBytes, onMessage, gather = DEFAULT_GATHER } = options;
   const session = createFelixSession({
     ...(maxFrameBytes === undefined ? {} : { maxFrameBytes }),
     ...(onMessage === undefined ? {} : { onMessage }),
@@ -103,19 +109,45 @@ export function createFelixLink(options: FelixLinkOptions): FelixLink {
     fail(`writing to Felix failed (${e.message})`, e);
   });
 
+  /** Waits until the input signals. False when it did not within `ms`. */
+  function signalled(ms?: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer =
+        ms === undefined
+          ? undefined
+          : setTimeout(() => {
+              wake = undefined;
+              resolve(false);
+            }, ms);
+      wake = () => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+    });
+  }
+
   /**
-   * Reads what is there, and what the kernel still holds of it: one turn of the event loop moves the next piece up.
-   * False when it stopped for another reason than that nothing is left.
+   * Reads what is there, and what the kernel still holds of it: one turn of the event loop moves the next piece up. Then waits a little
+   * for what belongs to it (FelixLinkOptions.gather). False when it stopped for another reason than that nothing is left.
    */
   async function drain(): Promise<boolean> {
+    const before = session.frames;
+    let until: number | undefined;
     for (let taken = 0; taken < maxBatchBytes && !stop();) {
       const chunk = input.read() as Uint8Array | null;
-      if (chunk === null) {
+      if (chunk !== null) {
+        taken += chunk.length;
+        session.push(chunk, stop);
+        await nextTurn();
+        continue;
+      }
+      if (session.frames === before || ended || failure !== undefined) {
         return true;
       }
-      taken += chunk.length;
-      session.push(chunk, stop);
-      await nextTurn();
+      until ??= performance.now() + gather.mostMs;
+      if (performance.now() >= until || !(await signalled(gather.quietMs))) {
+        return true;
+      }
     }
     return false;
   }
@@ -141,9 +173,7 @@ export function createFelixLink(options: FelixLinkOptions): FelixLink {
         } else if (failure !== undefined) {
           throw failure;
         } else if (dry && signals === before.signals) {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
+          await signalled();
         }
       }
     } finally {

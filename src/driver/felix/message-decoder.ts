@@ -1,9 +1,9 @@
-import { Reader } from 'protobufjs';
 import { CalicoP4Error } from '../../errors';
 import type { IpSetType, Policy, Profile } from '../../model/model';
 import { loadContract } from './contract';
 import { readHostEndpoint, readWorkload, readWorkloadId } from './endpoint-reader';
 import type { Envelope } from './envelope';
+import { createFlatReader } from './flat-reader';
 import type { Form } from './forms';
 import { PolicyNameError } from './forms/policy-names';
 import { describesWholeHost } from './forms/traits';
@@ -34,7 +34,7 @@ export function decodeMessage(envelope: Envelope, form: Form): FelixMessage {
     if (type === undefined) {
       throw new InvalidMessage(`the contract of Calico ${form.releases} has no such payload`);
     }
-    const reader = Reader.create(envelope.body);
+    const reader = createFlatReader(envelope.body);
     // Kept on the messages as `$unknowns`, for checkFields.
     reader.discardUnknown = false;
     const payload = decodeOrRefuse(() => type.decode(reader) as unknown as WirePayload);

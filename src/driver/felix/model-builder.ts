@@ -4,12 +4,12 @@ import type {
   FelixModel,
   HostEndpoint,
   HostMetadata,
-  IpSet,
   Policy,
   Profile,
   WorkloadEndpoint,
 } from '../../model/model';
 import { policyKey, workloadKey } from '../../model/model';
+import { createIpSetStore } from './ip-set-store';
 import type { FelixMessage, HostMetadataSource } from './messages';
 
 /** What differs from the last time that somebody asked, by the model's keys: added, changed or removed. */
@@ -34,18 +34,12 @@ export interface ModelBuilder {
    * @throws CalicoP4Error FELIX_MESSAGE_INVALID: a delta of a set that was never sent, or two policies of one name.
    */
   apply(message: FelixMessage): void;
-  /** The changes since the last call, or since the start. */
+  /** The changes since the last call, or since the start. An IP set that changed and changed back is none. */
   takeChanges(): ModelChanges;
 }
 
-/**
- * A set can have 100,000 members and change a hundred times a second, so its members live in one Set that deltas mutate.
- * A changed set is a new `IpSet` object around the same members: identity tells that it changed, but an older `IpSet` shows the
- * new members. Who needs the old ones keeps a copy.
- */
 export function createModelBuilder(): ModelBuilder {
-  const ipSets = new Map<string, IpSet>();
-  const members = new Map<string, Set<string>>();
+  const ipSets = createIpSetStore();
   const policies = new Map<string, Policy>();
   const compoundNames = new Map<string, string>();
   const profiles = new Map<string, Profile>();
@@ -57,7 +51,7 @@ export function createModelBuilder(): ModelBuilder {
 
   const model = {
     config: new Map() as ReadonlyMap<string, string>,
-    ipSets,
+    ipSets: ipSets.sets,
     policies,
     profiles,
     workloads,
@@ -79,45 +73,9 @@ export function createModelBuilder(): ModelBuilder {
     }
   }
 
-  function replaceSet(message: Extract<FelixMessage, { kind: 'ip-set' }>): void {
-    const { id, type } = message;
-    const before = ipSets.get(id);
-    const next = new Set(message.members);
-    if (
-      before?.type === type &&
-      before.members.size === next.size &&
-      [...next].every((m) => before.members.has(m))
-    ) {
-      return;
-    }
-    members.set(id, next);
-    ipSets.set(id, { id, type, members: next });
-    dirty.ipSets.add(id);
-  }
-
-  function changeSet({ id, added, removed }: Extract<FelixMessage, { kind: 'ip-set-delta' }>): void {
-    const set = ipSets.get(id);
-    const live = members.get(id);
-    if (set === undefined || live === undefined) {
-      throw new CalicoP4Error(
-        'FELIX_MESSAGE_INVALID',
-        `Felix sent a change of IP set ${id}, which it never sent: messages were lost. Restart Felix, which sends a full snapshot`,
-        { ipSet: id },
-      );
-    }
-    let changed = false;
-    for (const member of added) {
-      if (!live.has(member)) {
-        live.add(member);
-        changed = true;
-      }
-    }
-    for (const member of removed) {
-      changed = live.delete(member) || changed;
-    }
+  function mark(changed: boolean, ipSet: string): void {
     if (changed) {
-      ipSets.set(id, { id, type: set.type, members: live });
-      dirty.ipSets.add(id);
+      dirty.ipSets.add(ipSet);
     }
   }
 
@@ -188,14 +146,13 @@ export function createModelBuilder(): ModelBuilder {
           }
           break;
         case 'ip-set':
-          replaceSet(message);
+          mark(ipSets.replace(message.id, message.type, message.members), message.id);
           break;
         case 'ip-set-delta':
-          changeSet(message);
+          mark(ipSets.change(message.id, message.added, message.removed), message.id);
           break;
         case 'ip-set-remove':
-          members.delete(message.id);
-          remove(ipSets, dirty.ipSets, message.id);
+          mark(ipSets.remove(message.id), message.id);
           break;
         case 'policy':
           putPolicy(message);
@@ -233,6 +190,9 @@ export function createModelBuilder(): ModelBuilder {
       }
     },
     takeChanges() {
+      for (const id of ipSets.settle()) {
+        dirty.ipSets.delete(id);
+      }
       const taken = dirty;
       dirty = noChanges();
       return taken;

@@ -28,28 +28,35 @@ export function readRule(rule: WireRule, where: string): Rule {
     ipVersion: readIpVersion(rule.ipVersion, where),
     ...(protocol === undefined ? {} : { protocol }),
     ...(notProtocol === undefined ? {} : { notProtocol }),
-    srcNets: rule.srcNet,
-    notSrcNets: rule.notSrcNet,
-    dstNets: rule.dstNet,
-    notDstNets: rule.notDstNet,
+    srcNets: list(rule.srcNet),
+    notSrcNets: list(rule.notSrcNet),
+    dstNets: list(rule.dstNet),
+    notDstNets: list(rule.notDstNet),
     srcPorts: readPorts(rule.srcPorts, where),
     notSrcPorts: readPorts(rule.notSrcPorts, where),
     dstPorts: readPorts(rule.dstPorts, where),
     notDstPorts: readPorts(rule.notDstPorts, where),
-    srcNamedPortIpSetIds: rule.srcNamedPortIpSetIds,
-    notSrcNamedPortIpSetIds: rule.notSrcNamedPortIpSetIds,
-    dstNamedPortIpSetIds: rule.dstNamedPortIpSetIds,
-    notDstNamedPortIpSetIds: rule.notDstNamedPortIpSetIds,
+    srcNamedPortIpSetIds: list(rule.srcNamedPortIpSetIds),
+    notSrcNamedPortIpSetIds: list(rule.notSrcNamedPortIpSetIds),
+    dstNamedPortIpSetIds: list(rule.dstNamedPortIpSetIds),
+    notDstNamedPortIpSetIds: list(rule.notDstNamedPortIpSetIds),
     ...(icmp === undefined ? {} : { icmp }),
     ...(notIcmp === undefined ? {} : { notIcmp }),
-    srcIpSetIds: rule.srcIpSetIds,
-    dstIpSetIds: rule.dstIpSetIds,
-    notSrcIpSetIds: rule.notSrcIpSetIds,
-    notDstIpSetIds: rule.notDstIpSetIds,
-    dstIpPortSetIds: rule.dstIpPortSetIds,
+    srcIpSetIds: list(rule.srcIpSetIds),
+    dstIpSetIds: list(rule.dstIpSetIds),
+    notSrcIpSetIds: list(rule.notSrcIpSetIds),
+    notDstIpSetIds: list(rule.notDstIpSetIds),
+    dstIpPortSetIds: list(rule.dstIpPortSetIds),
     hasHttpMatch: rule.httpMatch !== null,
     ruleId: rule.ruleId,
   };
+}
+
+/** A rule has seventeen lists, most of them empty: those are one and the same, for memory's sake. */
+const NONE: readonly never[] = [];
+
+function list<T>(sent: readonly T[]): readonly T[] {
+  return sent.length === 0 ? NONE : sent;
 }
 
 function readIpVersion(version: number, where: string): IpVersion {
@@ -74,6 +81,9 @@ function readProtocol(protocol: WireProtocol | null, where: string): number | st
 }
 
 function readPorts(ranges: readonly WirePortRange[], where: string): readonly PortRange[] {
+  if (ranges.length === 0) {
+    return NONE;
+  }
   return ranges.map((range) => {
     checkFields(range, where, 'refuse');
     const { first, last } = range;

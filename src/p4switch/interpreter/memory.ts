@@ -73,6 +73,12 @@ export function fieldAccess(place: Place, offset: number, bytes: number, bigEndi
 
 /** An unsigned value of any width out of `bytes`. */
 export function readBig(bytes: Uint8Array, at: number, length: number, bigEndian: boolean): bigint {
+  if (length <= 4) return BigInt(readNarrow(bytes, at, length, bigEndian));
+  if (length <= 8) {
+    const high = readNarrow(bytes, bigEndian ? at : at + 4, length - 4, bigEndian);
+    const low = readNarrow(bytes, bigEndian ? at + length - 4 : at, 4, bigEndian);
+    return high === 0 ? BigInt(low) : (BigInt(high) << 32n) | BigInt(low);
+  }
   let value = 0n;
   for (let i = 0; i < length; i++) {
     const byte = bytes[at + (bigEndian ? i : length - 1 - i)] ?? 0;
@@ -89,17 +95,36 @@ export function writeBig(
   bigEndian: boolean,
   value: bigint,
 ): void {
-  let rest = value;
+  // Most keys and arguments: plain numbers are many times faster than BigInt.
   if (length <= 4) {
-    // Most keys and arguments: plain numbers are many times faster than BigInt.
-    let narrow = Number(BigInt.asUintN(32, value));
-    for (let i = 0; i < length; i++, narrow >>>= 8) bytes[at + (bigEndian ? length - 1 - i : i)] = narrow;
+    writeNarrow(bytes, at, length, bigEndian, Number(BigInt.asUintN(32, value)));
     return;
   }
+  if (length <= 8) {
+    const high = value === 0n ? 0 : Number(BigInt.asUintN(32, value >> 32n));
+    const low = value === 0n ? 0 : Number(BigInt.asUintN(32, value));
+    writeNarrow(bytes, bigEndian ? at : at + 4, length - 4, bigEndian, high);
+    writeNarrow(bytes, bigEndian ? at + length - 4 : at, 4, bigEndian, low);
+    return;
+  }
+  let rest = value;
   for (let i = 0; i < length; i++) {
     bytes[at + (bigEndian ? length - 1 - i : i)] = Number(rest & 0xffn);
     rest >>= 8n;
   }
+}
+
+/** Up to four bytes. */
+function readNarrow(bytes: Uint8Array, at: number, length: number, bigEndian: boolean): number {
+  let value = 0;
+  for (let i = 0; i < length; i++) value = (value << 8) | (bytes[at + (bigEndian ? i : length - 1 - i)] ?? 0);
+  return value >>> 0;
+}
+
+/** Up to four bytes. */
+function writeNarrow(bytes: Uint8Array, at: number, length: number, bigEndian: boolean, value: number): void {
+  let rest = value;
+  for (let i = 0; i < length; i++, rest >>>= 8) bytes[at + (bigEndian ? length - 1 - i : i)] = rest;
 }
 
 /**

@@ -13,16 +13,22 @@ import type { OrderedTable, WriteOrder } from '../write-order';
 
 /** Every table that rows are written to, in the order of inserting; learned tables (ct, fragments) are not among them. */
 export const P4_DPDK_TABLES: readonly OrderedTable[] = [
+  { table: 'step_sport_range', role: 'node', space: 'sport' },
+  { table: 'sport_mask', role: 'node', space: 'sport', masks: true },
   { table: 'step_sport', role: 'node' },
+  { table: 'step_dport_range', role: 'node', space: 'dport' },
+  { table: 'dport_mask', role: 'node', space: 'dport', masks: true },
   { table: 'step_dport', role: 'node' },
   { table: 'step_proto', role: 'node' },
-  { table: 'step_dst', role: 'node' },
-  { table: 'step_src', role: 'node' },
-  { table: 'dport_class', role: 'selector' },
-  { table: 'sport_class', role: 'selector' },
-  // Looked up first; addr_class_prefix answers when it misses.
-  { table: 'addr_class', role: 'selector' },
-  { table: 'addr_class_prefix', role: 'selector' },
+  { table: 'step_dst', role: 'node', space: 'addr' },
+  { table: 'dst_mask', role: 'node', space: 'addr', masks: true },
+  { table: 'step_src', role: 'node', space: 'addr' },
+  { table: 'src_mask', role: 'node', space: 'addr', masks: true },
+  { table: 'dport_labels', role: 'selector', space: 'dport' },
+  { table: 'sport_labels', role: 'selector', space: 'sport' },
+  // Looked up first; addr_labels_prefix answers when it misses.
+  { table: 'addr_labels', role: 'selector', space: 'addr' },
+  { table: 'addr_labels_prefix', role: 'selector', space: 'addr' },
   { table: 'endpoint_root', role: 'gate' },
   { table: 'pod_source', role: 'path' },
   { table: 'pod_source_prefix', role: 'path' },
@@ -40,7 +46,7 @@ export const P4_DPDK_COUNTERS: readonly string[] = ['outcomes', 'reasons'];
 /** A node id from here on is a leaf, and refers to no rows (docs/design.md, Leaves). */
 const FIRST_LEAF = 0x8000_0000n;
 
-/** Above every priority of addr_class_prefix, which are prefix lengths + 1. */
+/** Above every priority of addr_labels_prefix, which are prefix lengths + 1. */
 const COVER_PRIORITY = 1000;
 const ALL_64_BITS = (1n << 64n) - 1n;
 
@@ -61,16 +67,22 @@ export const P4_DPDK_ORDER: WriteOrder = {
     }
     return named;
   },
-  // Address classes are one space, whichever of the two tables gives them.
-  gives: (row) => `${row.table.startsWith('addr_') ? 'addr' : row.table}:${row.params['class'] ?? 0n}`,
-  asks: (row) => {
-    const space = ASKED[row.table];
-    return space === undefined ? '' : `${space}:${exactValue(row, 'value')}`;
+  // Of an address, of a port, of a mask: the action's. Of a step: the key's.
+  value: (row) =>
+    row.table.startsWith('step_')
+      ? bitsOf(row.match, (name) => (row.match[name] === undefined ? 0n : exactValue(row, name)))
+      : bitsOf(row.params, (name) => row.params[name] ?? 0n),
+  // An address that has no labels is dropped; a port that has none has none.
+  missGives: (space) => (space === 'addr' ? undefined : 0n),
+  page: (row) => {
+    const page = row.match['page'] === undefined ? row.params['page'] : exactValue(row, 'page');
+    const space = row.table.startsWith('dport_') ? 1n : row.table.startsWith('sport_') ? 2n : 0n;
+    return page === undefined ? undefined : page | (space << 32n);
   },
   judges: (row) => (exactValue(row, 'direction') === 2n ? 'sender' : 'receiver'),
   address: (row) => {
-    if (row.table === 'addr_class_prefix') return 'many';
-    if (row.table !== 'addr_class' && row.table !== 'local') return undefined;
+    if (row.table === 'addr_labels_prefix') return 'many';
+    if (row.table !== 'addr_labels' && row.table !== 'local') return undefined;
     return `${exactValue(row, 'hi')} ${exactValue(row, 'lo')}`;
   },
   contains: (outer, inner) =>
@@ -100,25 +112,37 @@ function bits(match: MatchValue | undefined): { readonly value: bigint; readonly
   }
 }
 
-/** By node table, the space of the values that are looked up there (`gives`). Protocols come from the packet. */
-const ASKED: Readonly<Record<string, string | undefined>> = {
-  step_src: 'addr',
-  step_dst: 'addr',
-  step_dport: 'dport_class',
-  step_sport: 'sport_class',
-};
+/** The words of labels, masks and masked labels: w0 has bits 0 to 63. Those of ports are the first four. */
+const WORDS = ['w0', 'w1', 'w2', 'w3', 'w4', 'w5', 'w6', 'w7'] as const;
 
-/** addr_class_prefix is looked up when addr_class misses: a full-length row there stands in for one of addr_class. */
+/** Rows with the same labels share their parameters, and the planner asks again at each update. */
+const BITS = new WeakMap<object, bigint>();
+
+function bitsOf(holder: object, word: (name: string) => bigint): bigint {
+  let all = BITS.get(holder);
+  if (all === undefined) {
+    all = 0n;
+    for (const [i, name] of WORDS.entries()) {
+      const value = word(name);
+      if (value !== 0n) all |= value << BigInt(64 * i);
+    }
+    BITS.set(holder, all);
+  }
+  return all;
+}
+
+/** addr_labels_prefix is looked up when addr_labels misses: a full-length row there stands in for one of addr_labels. */
 function addressCover(row: Row): Row | undefined {
-  if (row.table !== 'addr_class') return undefined;
+  if (row.table !== 'addr_labels') return undefined;
   return {
-    table: 'addr_class_prefix',
+    table: 'addr_labels_prefix',
     match: {
+      page: { kind: 'exact', value: exactValue(row, 'page') },
       hi: { kind: 'ternary', value: exactValue(row, 'hi'), mask: ALL_64_BITS },
       lo: { kind: 'ternary', value: exactValue(row, 'lo'), mask: ALL_64_BITS },
     },
     priority: COVER_PRIORITY,
-    action: 'set_prefix_class',
+    action: 'set_prefix_labels',
     params: row.params,
   };
 }

@@ -2,24 +2,23 @@ import type { MatchValue, Row } from '../rows';
 import { keyedRow, rowKey } from '../rows';
 import type { Prefix, PrefixCache } from './address';
 import { halfMasks, halves } from './address';
-import type { Slices } from './conditions';
-import type { IdSpace } from './ids';
-import type { Membership } from './ip-sets';
+import type { Slice, Slices } from './conditions';
+import type { MemberChange, Membership } from './ip-sets';
 import { NO_MEMBERS } from './ip-sets';
 import type { Labels } from './labels';
 import { FAMILY_4, FAMILY_6 } from './labels';
+import type { Page } from './pages';
 import type { RowStore } from './row-store';
+import { wordsOf, type Words } from './words';
 
-/** Addresses that no active rule tells apart. Content never changes: an address moves from class to class. */
+/** Addresses that no rule of a page's programs tells apart. Content never changes: an address moves from class to class. */
 export interface AddressClass {
-  readonly id: number;
+  /** Below AddressClasses.slots; no two live classes have the same. */
+  readonly slot: number;
   /** Sorted. Every class has the label of its family. */
   readonly labels: readonly number[];
-  readonly groups: ReadonlySet<number>;
   has(label: number): boolean;
   readonly slices: Slices;
-  /** `value` of step_src and step_dst. */
-  readonly match: MatchValue;
 }
 
 export interface ClassChanges {
@@ -28,22 +27,27 @@ export interface ClassChanges {
 }
 
 /**
- * Which address has which class, as rows of addr_class (single addresses) and addr_class_prefix (CIDRs).
- * The two catch-alls are always there, so class 0 (a miss in both tables) stands for a target that is not set up yet:
- * nothing here gives it a meaning, and the pipeline must drop it.
+ * Which address has which labels, for one page, as rows of addr_labels (single addresses) and addr_labels_prefix (CIDRs).
+ * The two catch-alls are always there, so that a miss in both tables means that the target is not set up: the pipeline drops
+ * the packet then.
  */
 export interface AddressClasses {
   /**
-   * Makes the classes those of the given groups. `keepUnused` keeps classes alive that no row names any more (a later
-   * call without it lets them die).
+   * Makes the labels those of the given groups. `changes` says what changed in memberships that were given before. `keepUnused`
+   * keeps classes alive that no row gives any more (a later call without it lets them die).
    */
-  update(memberships: ReadonlyMap<number, Membership>, keepUnused: boolean): ClassChanges;
-  /** Live classes with a label of the group. */
-  withGroup(group: number): Iterable<AddressClass>;
+  update(
+    memberships: ReadonlyMap<number, Membership>,
+    changes: ReadonlyMap<Membership, readonly MemberChange[]>,
+    keepUnused: boolean,
+  ): ClassChanges;
+  readonly slots: number;
+  /** Live classes with the label. */
+  withLabel(label: number): Iterable<AddressClass>;
   /** The prefixes that have labels. */
   prefixes(): Iterable<Prefix>;
-  /** By class id. */
-  readonly live: ReadonlyMap<number, AddressClass>;
+  /** Takes all rows away, the catch-alls too; nothing is to be called after it. */
+  clear(): void;
 }
 
 interface Place {
@@ -60,23 +64,26 @@ interface Place {
 
 interface LiveClass extends AddressClass {
   readonly key: string;
+  /** w0, w1, …: the words of bits. */
+  readonly params: Words;
   uses: number;
 }
 
 export function createAddressClasses(
+  page: Page,
   cache: PrefixCache,
   labels: Labels,
   rows: RowStore,
-  ids: IdSpace,
 ): AddressClasses {
+  const pageMatch: MatchValue = { kind: 'exact', value: BigInt(page.number) };
   const places = new Map<string, Place>();
   /** CIDRs only (not single addresses), by how many there are of a length. */
   const lengths: Record<4 | 6, number[]> = { 4: [], 6: [] };
   let epoch = 0;
   const byKey = new Map<string, LiveClass>();
-  const live = new Map<number, AddressClass>();
   const byLabel = new Map<number, Set<LiveClass>>();
-  const labelsOfGroup = new Map<number, Set<number>>();
+  const freeSlots: number[] = [];
+  let slots = 0;
   const applied = new Map<number, Membership>();
   let dirty = new Set<Place>();
   let born: LiveClass[] = [];
@@ -119,12 +126,12 @@ export function createAddressClasses(
 
   const addLabel = (prefix: Prefix, label: number): void => {
     const place = placeOf(prefix);
-    place.labels.push(label);
+    place.labels.splice(placeIn(place.labels, label), 0, label);
     dirty.add(place);
   };
   const removeLabel = (prefix: Prefix, label: number): void => {
     const place = placeOf(prefix);
-    place.labels.splice(place.labels.indexOf(label), 1);
+    place.labels.splice(placeIn(place.labels, label), 1);
     dirty.add(place);
   };
 
@@ -163,35 +170,25 @@ export function createAddressClasses(
 
   const classOf = (own: readonly number[], around: LiveClass | undefined): LiveClass => {
     if (own.length === 0 && around !== undefined) return around;
-    const all = [...new Set([...own, ...(around?.labels ?? [])])].sort((a, b) => a - b);
+    const all = merged(own, around?.labels ?? []);
     const key = all.join(',');
     let found = byKey.get(key);
     if (found === undefined) {
-      const id = ids.take()!;
       const has = new Set(all);
       found = {
-        id,
+        slot: freeSlots.pop() ?? slots++,
         key,
         labels: all,
-        groups: new Set(all.map((label) => labels.groupOf(label))),
         has: (label) => has.has(label),
         slices: slicesOf(all, labels),
-        match: { kind: 'exact', value: BigInt(id) },
+        params: wordsOf(page, all),
         uses: 0,
       };
       byKey.set(key, found);
-      live.set(id, found);
       for (const label of all) {
-        let at = byLabel.get(label);
-        if (at === undefined) {
-          at = new Set();
-          byLabel.set(label, at);
-          const group = labels.groupOf(label);
-          const siblings = labelsOfGroup.get(group);
-          if (siblings === undefined) labelsOfGroup.set(group, new Set([label]));
-          else siblings.add(label);
-        }
-        at.add(found);
+        const at = byLabel.get(label);
+        if (at === undefined) byLabel.set(label, new Set([found]));
+        else at.add(found);
       }
       born.push(found);
       unused.add(found);
@@ -200,18 +197,12 @@ export function createAddressClasses(
   };
 
   const kill = (dead: LiveClass): void => {
+    freeSlots.push(dead.slot);
     byKey.delete(dead.key);
-    live.delete(dead.id);
-    ids.release(dead.id);
     for (const label of dead.labels) {
       const at = byLabel.get(label)!;
       at.delete(dead);
-      if (at.size > 0) continue;
-      byLabel.delete(label);
-      const group = labels.groupOf(label);
-      const siblings = labelsOfGroup.get(group)!;
-      siblings.delete(label);
-      if (siblings.size === 0) labelsOfGroup.delete(group);
+      if (at.size === 0) byLabel.delete(label);
     }
   };
 
@@ -224,7 +215,7 @@ export function createAddressClasses(
       return;
     }
     to.uses++;
-    const row = rowOf(place.prefix, to);
+    const row = rowOf(place.prefix, { page: pageMatch, params: to.params });
     place.rowKey ??= rowKey(row);
     rows.set(place.rowKey, row.priority === undefined ? keyedRow(place.rowKey, row) : row);
   };
@@ -240,16 +231,25 @@ export function createAddressClasses(
   };
 
   return {
-    live,
     *prefixes() {
       for (const place of places.values()) yield place.prefix;
     },
-    *withGroup(group) {
-      for (const label of labelsOfGroup.get(group) ?? []) yield* byLabel.get(label) ?? [];
+    get slots() {
+      return slots;
     },
-    update(memberships, keepUnused) {
+    withLabel: (label) => byLabel.get(label) ?? [],
+    clear() {
+      for (const { rowKey: key } of places.values()) if (key !== undefined) rows.delete(key);
+    },
+    update(memberships, changes, keepUnused) {
       born = [];
       const epochBefore = epoch;
+      for (const had of applied.values()) {
+        for (const { label, prefix, added } of changes.get(had) ?? []) {
+          if (added) addLabel(prefix, label);
+          else removeLabel(prefix, label);
+        }
+      }
       for (const group of [...applied.keys()]) if (!memberships.has(group)) apply(group, NO_MEMBERS);
       for (const [group, membership] of memberships) apply(group, membership);
       for (const place of dirty) {
@@ -286,38 +286,70 @@ export function createAddressClasses(
   };
 }
 
+/** Two sorted lists as one, without repetition. */
+function merged(a: readonly number[], b: readonly number[]): readonly number[] {
+  const out: number[] = [];
+  for (let i = 0, j = 0; i < a.length || j < b.length;) {
+    const [x = Infinity, y = Infinity] = [a[i], b[j]];
+    out.push(Math.min(x, y));
+    if (x <= y) i++;
+    if (y <= x) j++;
+  }
+  return out;
+}
+
+/** Where a label is in a sorted list, or belongs. */
+function placeIn(labels: readonly number[], label: number): number {
+  let low = 0;
+  let high = labels.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (labels[middle]! < label) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 function slicesOf(all: readonly number[], labels: Labels): Slices {
-  const byGroup = new Map<number, { protocol: number; port: number }[]>();
+  const byGroup = new Map<number, Slice[]>();
   for (const label of all) {
     const info = labels.info(label);
     if (info.kind !== 'slice') continue;
+    const slice = { label, protocol: info.protocol, port: info.port };
     const at = byGroup.get(info.group);
-    if (at === undefined) byGroup.set(info.group, [info]);
-    else at.push(info);
+    if (at === undefined) byGroup.set(info.group, [slice]);
+    else at.push(slice);
   }
-  return (group) => byGroup.get(group) ?? [];
+  return (group) => byGroup.get(group) ?? NO_SLICES;
 }
 
-function rowOf(prefix: Prefix, to: AddressClass): Row {
+const NO_SLICES: readonly Slice[] = [];
+
+interface RowParts {
+  readonly page: MatchValue;
+  readonly params: Words;
+}
+
+function rowOf(prefix: Prefix, { page, params }: RowParts): Row {
   const { hi, lo } = halves(prefix.words);
   if (prefix.host) {
     return {
-      table: 'addr_class',
-      match: { hi: { kind: 'exact', value: hi }, lo: { kind: 'exact', value: lo } },
-      action: 'set_class',
-      params: { class: BigInt(to.id) },
+      table: 'addr_labels',
+      match: { page, hi: { kind: 'exact', value: hi }, lo: { kind: 'exact', value: lo } },
+      action: 'set_labels',
+      params,
     };
   }
   const mask = halfMasks(prefix.len);
-  const match: Record<string, MatchValue> = {};
+  const match: Record<string, MatchValue> = { page };
   if (mask.hi !== 0n) match['hi'] = { kind: 'ternary', value: hi, mask: mask.hi };
   if (mask.lo !== 0n) match['lo'] = { kind: 'ternary', value: lo, mask: mask.lo };
   return {
-    table: 'addr_class_prefix',
+    table: 'addr_labels_prefix',
     match,
     // P4Runtime wants priorities above 0, and ::/0 has length 0.
     priority: prefix.len + 1,
-    action: 'set_prefix_class',
-    params: { class: BigInt(to.id) },
+    action: 'set_prefix_labels',
+    params,
   };
 }

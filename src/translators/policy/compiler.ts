@@ -3,25 +3,24 @@ import { isStaged, policyKey, workloadKey } from '../../model/model';
 import type { Row } from '../rows';
 import { rowKey } from '../rows';
 import { createPrefixCache } from './address';
+import type { AddressClasses, ClassChanges } from './address-classes';
 import { createAddressClasses } from './address-classes';
-import type { SrcForm } from './conditions';
 import { createForms } from './conditions';
-import type { Demands } from './demands';
-import { both, demandsOf, NO_DEMANDS, reachable } from './demands';
 import type { Branch, Leaf, Node } from './diagram';
 import { createDiagram } from './diagram';
 import { createIdSpace } from './ids';
 import { createIntervals } from './intervals';
-import type { Membership } from './ip-sets';
+import type { Membership, SetChanges } from './ip-sets';
 import { createIpSets, NO_MEMBERS } from './ip-sets';
 import { createLabels } from './labels';
 import type { TooLarge } from './node-rows';
 import { createNodeRows } from './node-rows';
-import { ownAddresses } from './own-addresses';
 import type { Direction, Outcome } from './outcomes';
 import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT } from './outcomes';
-import type { PortClassChanges, PortClasses } from './port-classes';
-import { createPortClasses, NO_ATOMS } from './port-classes';
+import type { Page } from './pages';
+import { createPages, PAGE_ROOM } from './pages';
+import { createPortLabels } from './port-labels';
+import { createProgramCache, type EndpointProgram } from './program-cache';
 import { createPrograms } from './programs';
 import type { RowChanges } from './row-store';
 import { createRowStore } from './row-store';
@@ -59,13 +58,28 @@ export interface CompiledPolicy {
 export interface PolicyCompiler {
   /** Brings the compiled state to the model's. Numbers of what stays in use stay. */
   compile(model: FelixModel, endpoints: readonly EndpointPrograms[], phase?: Phase): CompiledPolicy;
-  /** What the addresses of a class have in common: sets, CIDRs, family. Undefined when the class is not in use. */
-  describeClass(id: number): readonly string[] | undefined;
+  /** The target holds exactly the rows of the last compile: what was taken out of use may get another meaning. */
+  settle(): void;
+  /** What the bits of addr_labels and of the masks stand for. */
+  readonly labelNames: readonly LabelName[];
   /** The rules that are undecided at a node. Undefined when the node is not in use. */
-  describeNode(id: number): { readonly level: number; readonly rules: readonly string[] } | undefined;
+  describeNode(
+    id: number,
+  ): { readonly level: number; readonly protocol: number; readonly rules: readonly string[] } | undefined;
 }
 
-const ID_MAX = 0xffff_ffff;
+/** A bit of a page: `set s:abc`, `10.0.0.0/8`, `IPv4`. */
+export interface LabelName {
+  readonly page: number;
+  readonly bit: number;
+  readonly name: string;
+}
+
+/** Labels, and sets of ports, that are remembered beside those in use. */
+const LABELS_MAX = 1_000;
+const INTERVALS_MAX = 1_000;
+/** The page of a program that asks nothing of addresses. */
+const NO_PAGE = 1;
 /** Bit 31 marks leaves. */
 const NODE_MAX = 0x7fff_ffff;
 
@@ -84,31 +98,39 @@ export function createPolicyCompiler(
   const labels = createLabels();
   const ipSets = createIpSets(prefixes, labels);
   const forms = createForms(intervals);
-  const diagram = createDiagram(forms, intervals, (label) => labels.groupOf(label));
+  const diagram = createDiagram(forms, intervals, (group) => labelsOf(group));
   const programs = createPrograms(forms, { prefixes, labels, intervals, ipSets });
+  const cache = createProgramCache(programs, {
+    prefixes,
+    labels,
+    membership: (group) => membershipOf(group),
+    labelsOf: (group) => labelsOf(group),
+  });
   const rows = createRowStore();
-  const addresses = createAddressClasses(prefixes, labels, rows, createIdSpace(1, ID_MAX, start));
-  const dports = createPortClasses('dport', rows, createIdSpace(1, ID_MAX, start));
-  const sports = createPortClasses('sport', rows, createIdSpace(1, ID_MAX, start));
+  const pages = createPages();
+  const openPages = new Map<number, OpenPage>();
+  const ports = { dport: createPortLabels('dport', rows), sport: createPortLabels('sport', rows) };
   const nodeRows = createNodeRows(
     diagram,
     rows,
-    addresses,
-    dports,
-    sports,
+    { page: (number) => openPages.get(number)!, ...ports, intervals },
     createIdSpace(1, NODE_MAX, start),
     createIdSpace(FIRST_OUTCOME, outcomeLimit - 1),
     limits,
   );
 
   let lastRoots: ReadonlyMap<string, Root> = new Map();
-  let lastDemands: Demands = NO_DEMANDS;
+  /** Likewise, what is too large included. */
+  let lastWanted: ReadonlyMap<string, Root> = new Map();
+  /** Groups that the last compile's programs ask for. */
+  let lastGroups: ReadonlySet<number> = new Set();
   let memberships: ReadonlyMap<number, Membership> = new Map();
-  /** Protocols that had port demands at the last compile. */
-  const portProtocols = { dport: new Set<number>(), sport: new Set<number>() };
   const netMemberships = new Map<number, Membership>();
+  let labelsMax = LABELS_MAX;
+  let intervalsMax = INTERVALS_MAX;
+  let model: Pick<FelixModel, 'ipSets'> = EMPTY_MODEL;
 
-  const membershipOf = (group: number, model: FelixModel): Membership => {
+  const membershipOf = (group: number): Membership => {
     const info = labels.info(group);
     switch (info.kind) {
       case 'set':
@@ -116,8 +138,8 @@ export function createPolicyCompiler(
         // A set that only the last compile's rules name may be gone already: then it stays what it was.
         if (!model.ipSets.has(info.set)) return memberships.get(group) ?? NO_MEMBERS;
         return ipSets.membership(info.set, info.kind === 'set' ? 'addresses' : 'ports');
-      case 'net': {
-        const known = netMemberships.get(group) ?? new Map([[group, new Set([info.prefix])]]);
+      case 'nets': {
+        const known = netMemberships.get(group) ?? new Map([[group, new Set(info.prefixes)]]);
         netMemberships.set(group, known);
         return known;
       }
@@ -126,77 +148,139 @@ export function createPolicyCompiler(
     }
   };
 
-  const updatePorts = (
-    which: 'dport' | 'sport',
-    classes: PortClasses,
-    demands: Demands,
-  ): ReadonlyMap<number, PortClassChanges> => {
-    const changed = new Map<number, PortClassChanges>();
-    const wanted = demands[which];
-    for (const protocol of new Set([...portProtocols[which], ...wanted.keys()])) {
-      const changes = classes.update(protocol, wanted.get(protocol) ?? NO_ATOMS);
-      if (changes !== undefined) changed.set(protocol, changes);
+  /** Sorted. */
+  const labelsOf = (group: number): readonly number[] =>
+    labels.info(group).kind === 'ports' ? [...membershipOf(group).keys()].sort((a, b) => a - b) : [group];
+
+  /** Brings each page's addresses to what its labels are now. */
+  const updatePages = (
+    wanted: ReadonlyMap<number, Membership>,
+    memberChanges: SetChanges['members'],
+    keepUnused: boolean,
+  ): ReadonlyMap<number, ClassChanges> => {
+    const changed = new Map<number, ClassChanges>();
+    for (const [number, { classes }] of openPages) {
+      if (pages.pages.has(number)) continue;
+      classes.clear();
+      openPages.delete(number);
     }
-    portProtocols[which] = new Set(wanted.keys());
+    for (const [number, page] of pages.pages) {
+      let open = openPages.get(number);
+      if (open?.page !== page) {
+        open = { page, classes: createAddressClasses(page, prefixes, labels, rows) };
+        openPages.set(number, open);
+      }
+      const own = new Map<number, Membership>();
+      for (const label of page.bits.keys()) {
+        const group = labels.groupOf(label);
+        const membership = wanted.get(group);
+        if (membership !== undefined) own.set(group, membership);
+      }
+      changed.set(number, open.classes.update(own, memberChanges, keepUnused));
+    }
     return changed;
   };
 
-  const compile: PolicyCompiler['compile'] = (model, endpoints, phase = 'final') => {
+  /** Policies come and go, and each may have named CIDRs and ports that nobody names again. */
+  const forgetUnused = (): void => {
+    if (labels.size > labelsMax) {
+      const used = new Set([...lastGroups, ...ipSets.labels(), ...[...lastGroups].flatMap(labelsOf)]);
+      programs.forget();
+      labels.forget(used);
+      labelsMax = 2 * labels.size + LABELS_MAX;
+      for (const group of netMemberships.keys()) if (!used.has(group)) netMemberships.delete(group);
+    }
+    if (intervals.size > intervalsMax) {
+      programs.forget();
+      intervals.forget(nodeRows.forget());
+      intervalsMax = 2 * intervals.size + INTERVALS_MAX;
+    }
+  };
+
+  const compile: PolicyCompiler['compile'] = (now, endpoints, phase = 'final') => {
+    model = now;
     const problems = new Set<string>();
     const onProblem = (message: string): void => {
       problems.add(message);
     };
-    ipSets.begin(model.ipSets, onProblem);
-    programs.begin(model, onProblem);
+    const setChanges = ipSets.begin(now.ipSets);
+    if (!setChanges.onlyMembers) ipSets.askAgain();
+    cache.begin(now, setChanges, onProblem);
 
     const roots = new Map<string, Root>();
-    const used = new Set<SrcForm>();
+    const groups = new Set<number>();
+    const closed = {
+      ingress: diagram.root(programs.closed('ingress'), NO_PAGE) as Leaf,
+      egress: diagram.root(programs.closed('egress'), NO_PAGE) as Leaf,
+    };
+    pages.begin();
     for (const { ep, workload } of endpoints) {
-      const own = ownAddresses(workload, prefixes, labels, (group) => membershipOf(group, model));
+      const compiled = cache.of(ep, workload);
       for (const direction of ['ingress', 'egress'] as const) {
-        // Sources that the endpoint may spoof can be anything.
-        const spoofs = direction === 'egress' && workload.allowSpoofedSourcePrefixes.length > 0;
-        const program = programs.of(workload, direction, spoofs ? [] : own);
-        for (const form of reachable(program)) used.add(form);
-        const node = diagram.root(program);
-        const instead = diagram.root(programs.closed(direction)) as Leaf;
-        roots.set(`${ep}/${direction}`, { ep, direction, workload, node, instead, rules: program.length });
+        const key = `${ep}/${direction}`;
+        const program = compiled[direction];
+        const page = pages.place(key, program.labels);
+        const instead = closed[direction];
+        if (page === undefined) {
+          const root: Root = { ep, direction, workload, program, node: instead, instead, page: NO_PAGE };
+          onProblem(tooManyLabels(root));
+          roots.set(key, root);
+          continue;
+        }
+        for (const group of program.groups) groups.add(group);
+        const before = lastWanted.get(key);
+        const same = before?.program === program && before.page === page && before.instead === instead;
+        roots.set(
+          key,
+          same
+            ? before
+            : { ep, direction, workload, program, instead, page, node: diagram.root(program.rules, page) },
+        );
       }
     }
+    lastWanted = new Map(roots);
+    cache.end();
+    pages.end(phase === 'transition');
 
-    const ownDemands = demandsOf(used, (group) => membershipOf(group, model), labels, intervals);
-    const demands = phase === 'transition' ? both(lastDemands, ownDemands) : ownDemands;
     const wanted = new Map<number, Membership>();
-    for (const group of demands.groups) {
-      const membership = membershipOf(group, model);
+    for (const group of phase === 'transition' ? [...lastGroups, ...groups] : groups) {
+      const membership = membershipOf(group);
       if (membership !== NO_MEMBERS) wanted.set(group, membership);
     }
     memberships = wanted;
-    const classChanges = addresses.update(wanted, phase === 'transition');
-    const portsChanged = {
-      dport: updatePorts('dport', dports, demands),
-      sport: updatePorts('sport', sports, demands),
-    };
+    const classChanges = updatePages(wanted, setChanges.members, phase === 'transition');
 
     const before = phase === 'transition' ? [...lastRoots.values()].map((root) => root.node) : [];
-    const updated = nodeRows.update([...roots.values()], before, classChanges, portsChanged);
+    const updated = nodeRows.update([...roots.values()], before, classChanges);
+    ports.dport.update();
+    ports.sport.update();
     for (const [key, root] of roots) {
       const tooLarge = updated.refused.get(root.node);
       if (tooLarge === undefined) continue;
       onProblem(tooComplex(root, tooLarge, limits));
-      roots.set(key, { ...root, node: root.instead });
+      roots.set(key, { ...root, node: root.instead, page: NO_PAGE });
     }
 
     for (const [key, root] of lastRoots) if (!roots.has(key)) rows.delete(rootKey(root));
     for (const [key, root] of roots) {
       const before = lastRoots.get(key);
-      if (before?.node === root.node && before.workload.name === root.workload.name) continue;
+      if (
+        before?.node === root.node &&
+        before.page === root.page &&
+        before.workload.name === root.workload.name
+      )
+        continue;
       rows.set(rootKey(root), rootRow(root, nodeRows.params(root.node, 0)));
     }
-    prefixes.prune(() => [...addresses.prefixes(), ...ipSets.prefixes(), ...labels.prefixes()]);
+    prefixes.prune(() => [
+      ...[...openPages.values()].flatMap(({ classes }) => [...classes.prefixes()]),
+      ...ipSets.prefixes(),
+      ...labels.prefixes(),
+    ]);
     lastRoots = roots;
-    lastDemands = ownDemands;
-    if (!updated.also) return compile(model, endpoints, 'final');
+    lastGroups = groups;
+    if (phase === 'final') forgetUnused();
+    if (!updated.also) return compile(now, endpoints, 'final');
 
     if (nodeRows.overflowing > 0) {
       onProblem(
@@ -214,13 +298,33 @@ export function createPolicyCompiler(
 
   return {
     compile,
-    describeClass: (id) => addresses.live.get(id)?.labels.map((label) => labels.describe(label)),
+    settle: () => {
+      pages.settle();
+      ports.dport.settle();
+      ports.sport.settle();
+    },
+    get labelNames() {
+      return [...pages.pages.values()].flatMap(({ number, bits }) =>
+        [...bits].map(([label, bit]) => ({ page: number, bit, name: labels.describe(label) })),
+      );
+    },
     describeNode(id) {
       const node: Branch | undefined = nodeRows.nodes.get(id);
       if (node === undefined) return undefined;
-      return { level: node.level, rules: node.forms.map((form) => describeStep(form.hit.step)) };
+      return {
+        level: node.level,
+        protocol: node.protocol,
+        rules: node.forms.map((form) => describeStep(form.hit.step)),
+      };
     },
   };
+}
+
+const EMPTY_MODEL: Pick<FelixModel, 'ipSets'> = { ipSets: new Map() };
+
+interface OpenPage {
+  readonly page: Page;
+  readonly classes: AddressClasses;
 }
 
 interface Root {
@@ -228,23 +332,16 @@ interface Root {
   readonly direction: Direction;
   readonly workload: WorkloadEndpoint;
   readonly node: Node;
+  readonly page: number;
   /** Taken when the program is too large. */
   readonly instead: Leaf;
-  /** In the program. */
-  readonly rules: number;
+  readonly program: EndpointProgram;
 }
 
 const NAMED_MAX = 5;
 
 /** The endpoint, its policies, and by how much: for the person who has to change them. */
-function tooComplex({ workload, direction, rules }: Root, { scope }: TooLarge, limits: SizeLimits): string {
-  const policies = workload.tiers.flatMap((tier) =>
-    (direction === 'ingress' ? tier.ingressPolicies : tier.egressPolicies)
-      .filter((id) => !isStaged(id))
-      .map((id) => `${tier.name}/${policyKey(id)}`),
-  );
-  const named = [...policies, ...workload.profileIds.map((name) => `profile ${name}`)];
-  const more = named.length > NAMED_MAX ? ` and ${named.length - NAMED_MAX} more` : '';
+function tooComplex(root: Root, { scope }: TooLarge, limits: SizeLimits): string {
   // Which limit is met first depends on where one looks first, so all are named.
   const { rows, rules: undecided, questions } = limits[scope];
   const limit = [
@@ -254,12 +351,30 @@ function tooComplex({ workload, direction, rules }: Root, { scope }: TooLarge, l
   ].join(', ');
   const whose =
     scope === 'program'
-      ? `its ${rules} rules would take more than one endpoint may`
-      : `its ${rules} rules and those of the endpoints before it would take more than a node may`;
-  return (
-    `endpoint ${workloadKey(workload.id)} (${workload.name}) is closed for ${direction}: ${whose} (${limit}); policies: ` +
-    `${named.slice(0, NAMED_MAX).join(', ')}${more}. Use fewer rules that each combine sets, CIDRs and ports of their own`
+      ? `its ${root.program.rules.length} rules would take more than one endpoint may`
+      : `its ${root.program.rules.length} rules and those of the endpoints before it would take more than a node may`;
+  return `${closedText(root)}: ${whose} (${limit}); ${policiesText(root)}. Use fewer rules that each combine sets, CIDRs and ports of their own`;
+}
+
+function tooManyLabels(root: Root): string {
+  return `${closedText(root)}: its rules name ${root.program.labels.size} IP sets and lists of CIDRs, and one endpoint may name ${PAGE_ROOM}; ${policiesText(root)}. Use fewer selectors`;
+}
+
+type RootText = Pick<Root, 'workload' | 'direction'>;
+
+function closedText({ workload, direction }: RootText): string {
+  return `endpoint ${workloadKey(workload.id)} (${workload.name}) is closed for ${direction}`;
+}
+
+function policiesText({ workload, direction }: RootText): string {
+  const policies = workload.tiers.flatMap((tier) =>
+    (direction === 'ingress' ? tier.ingressPolicies : tier.egressPolicies)
+      .filter((id) => !isStaged(id))
+      .map((id) => `${tier.name}/${policyKey(id)}`),
   );
+  const named = [...policies, ...workload.profileIds.map((name) => `profile ${name}`)];
+  const more = named.length > NAMED_MAX ? ` and ${named.length - NAMED_MAX} more` : '';
+  return `policies: ${named.slice(0, NAMED_MAX).join(', ')}${more}`;
 }
 
 function rootMatch(root: Root): Row['match'] {
@@ -278,7 +393,7 @@ function rootRow(root: Root, params: Row['params']): Row {
     table: 'endpoint_root',
     match: rootMatch(root),
     action: 'root',
-    params,
+    params: { page: BigInt(root.page), ...params },
     note: `${root.workload.name} ${root.direction}`,
   };
 }

@@ -116,8 +116,15 @@ export interface ClassView {
   readonly slices: Slices;
 }
 
-/** Of one class: the (protocol, port) pairs of a group. */
-export type Slices = (group: number) => readonly { readonly protocol: number; readonly port: number }[];
+/** A (protocol, port) pair of an IP_AND_PORT set that an address is in, and its label. */
+export interface Slice {
+  readonly label: number;
+  readonly protocol: number;
+  readonly port: number;
+}
+
+/** Of one class: the slices of a group. */
+export type Slices = (group: number) => readonly Slice[];
 
 const NO_SLICES: Slices = () => [];
 
@@ -375,7 +382,7 @@ export function holds(match: AddressMatch | null, view: ClassView): boolean {
   if (match === null) return true;
   for (const label of match.allOf) if (!view.has(label)) return false;
   for (const label of match.noneOf) if (view.has(label)) return false;
-  return match.anyOf === null || match.anyOf.some((label) => view.has(label));
+  return true;
 }
 
 function portsDependOnClass(match: PortMatch | null): boolean {
@@ -388,6 +395,42 @@ export function portGroups(match: PortMatch | null): readonly number[] {
   return [...(match.positive?.sets ?? []), ...(match.negative?.sets ?? []), ...match.everySet];
 }
 
+/** All sets of ports that a form, and what follows from it at once, is made of. */
+export function intervalSetsOf(form: AnyForm): readonly IntervalSet[] {
+  const ofMatch = (match: PortMatch | null): readonly IntervalSet[] =>
+    match === null
+      ? []
+      : match.kind === 'fixed'
+        ? match.ports.sets
+        : [match.positive, match.negative].flatMap((side) => (side === null ? [] : [side.intervals]));
+  const ofTail = ({ dstPorts, icmp }: Tail): readonly IntervalSet[] => [
+    ...ofMatch(dstPorts),
+    ...(icmp === null ? [] : [icmp]),
+  ];
+  switch (form.level) {
+    case 0:
+      return [
+        ...ofMatch(form.match.srcPorts),
+        ...ofTail(form.tail),
+        ...(form.next === null ? [] : intervalSetsOf(form.next)),
+      ];
+    case 1:
+      return [
+        ...(form.srcPorts?.sets ?? []),
+        ...ofTail(form.tail),
+        ...(form.next === null ? [] : intervalSetsOf(form.next)),
+      ];
+    case 2:
+      return [...form.flow.entries.values()].flatMap((entry) =>
+        entry === null ? [] : [entry.dports, entry.sports],
+      );
+    case 3:
+      return [form.dports, form.sports];
+    case 4:
+      return [form.sports];
+  }
+}
+
 function portKey(match: PortMatch | null): unknown {
   if (match === null) return null;
   if (match.kind === 'fixed') return match.ports.id;
@@ -396,12 +439,5 @@ function portKey(match: PortMatch | null): unknown {
 }
 
 function groupsOf(address: AddressMatch | null, ports: PortMatch | null): readonly number[] {
-  return [
-    ...new Set([
-      ...(address?.anyOf ?? []),
-      ...(address?.allOf ?? []),
-      ...(address?.noneOf ?? []),
-      ...portGroups(ports),
-    ]),
-  ];
+  return [...new Set([...(address?.allOf ?? []), ...(address?.noneOf ?? []), ...portGroups(ports)])];
 }

@@ -11,9 +11,9 @@ import type {
   SrcForm,
 } from './conditions';
 import { holds } from './conditions';
-import type { Intervals } from './intervals';
+import type { Intervals, IntervalSet } from './intervals';
 import { contains, PORT_MAX } from './intervals';
-import { FAMILY_4 } from './labels';
+import { FAMILY_4, FAMILY_6 } from './labels';
 import type { Action, Step, Verdict } from './outcomes';
 
 /**
@@ -56,8 +56,14 @@ export interface Branch {
   /** The undecided rules in order; `tiers` says which belong together for a pass. */
   readonly forms: readonly AnyForm[];
   readonly tiers: readonly number[];
-  /** Levels 0 and 1: groups that some rule asks for at this level. */
-  readonly groups: ReadonlySet<number>;
+  /** Levels 0 and 1: the page that gives labels their bits; 0 below. */
+  readonly page: number;
+  /**
+   * Levels 0 and 1: the labels that some rule asks for at this level, sorted. A set of ports that gets a port which it never had
+   * makes another branch.
+   */
+  readonly labels: readonly number[];
+  readonly labelSet: ReadonlySet<number>;
 }
 
 export interface HitList {
@@ -66,8 +72,9 @@ export interface HitList {
   readonly before: HitList | null;
 }
 
-/** An address class as a branch sees it. */
+/** An address class. */
 export interface LabelledView extends ClassView {
+  /** Sorted. */
   readonly labels: readonly number[];
 }
 
@@ -78,24 +85,35 @@ export interface ProgramRule {
 }
 
 export interface Diagram {
-  /** The program must end in a rule that always matches and decides. */
-  root(program: readonly ProgramRule[]): Node;
+  /** The program must end in a rule that always matches and decides. `page` is where its labels have their bits. */
+  root(program: readonly ProgramRule[], page: number): Node;
   /**
    * Where a value without a row leads. It depends on the branch alone: for an address, what an IPv4 address without any label
    * gives; for a protocol, what one gives that no rule names; for a port, what one gives that is in the large port sets
    * (more than half of all ports) and in none of the small ones. What does not fit it, IPv6 say, has rows.
    */
   fallback(branch: Branch): Node;
+  /** Depends on the labels of the address that the branch asks for, and on nothing else. */
   atClass(branch: Branch, view: LabelledView): Node;
   atProtocol(branch: Branch, protocol: number): Node;
   /** Protocols that may lead elsewhere than the fallback. */
   protocolsOf(branch: Branch): readonly number[];
   atPort(branch: Branch, port: number): Node;
+  /** Port sets that the branch asks for. */
+  portSetsOf(branch: Branch): readonly IntervalSet[];
   /** Forgets what is neither kept nor reachable from it at once, when there is a lot of it. */
   forget(keep: ReadonlySet<Node>): void;
   /** Branches and leaves remembered. */
   readonly size: number;
 }
+
+interface AskedLabels {
+  readonly labels: readonly number[];
+  /** Those of IP_AND_PORT sets, here and at the destination's level: what is below follows from the branch. */
+  readonly slices: readonly number[];
+}
+
+const NO_LABELS: AskedLabels = { labels: [], slices: [] };
 
 const PLAIN_IPV4: LabelledView = {
   labels: [FAMILY_4],
@@ -103,10 +121,14 @@ const PLAIN_IPV4: LabelledView = {
   slices: () => [],
 };
 
+/**
+ * `labelsOf` gives the labels of a group, sorted: of an IP_AND_PORT set's group one for each (protocol, port) that it has now, of
+ * any other group the group itself.
+ */
 export function createDiagram(
   forms: Forms,
   intervals: Intervals,
-  groupOf: (label: number) => number,
+  labelsOf: (group: number) => readonly number[],
 ): Diagram {
   let nodes = new Map<string, Node>();
   let hitLists = new Map<string, HitList>();
@@ -173,6 +195,7 @@ export function createDiagram(
 
   /** Takes what is certain, cuts what can not be reached, and finds the first level that matters. */
   const settle = (
+    page: number,
     level: number,
     protocol: number,
     hits: HitList | null,
@@ -205,7 +228,7 @@ export function createDiagram(
       out = out.map(unasked);
       level++;
     }
-    return branch(level as Level, level >= 3 ? protocol : 0, hits, out, tiers);
+    return branch(level <= 1 ? page : 0, level as Level, level >= 3 ? protocol : 0, hits, out, tiers);
   };
 
   const unasked = (form: AnyForm): AnyForm => {
@@ -223,6 +246,7 @@ export function createDiagram(
   };
 
   const branch = (
+    page: number,
     level: Level,
     protocol: number,
     hits: HitList | null,
@@ -236,13 +260,23 @@ export function createDiagram(
       while (end < left.length && tiers[end] === tiers[i]) end++;
       return `${form.id}+${end - i - 1}`;
     });
-    const key = `${level}.${protocol}.${hits?.id ?? 0}|${parts.join(',')}`;
+    // The labels follow from the rules, but for those of ports.
+    const { labels, slices } = level <= 1 ? askedLabels(left as readonly (SrcForm | DstForm)[]) : NO_LABELS;
+    const key = `${page}/${level}.${protocol}.${hits?.id ?? 0}|${parts.join(',')}|${slices.join(',')}`;
     const known = nodes.get(key);
     if (known?.kind === 'branch') return known;
-    const groups = new Set<number>();
-    if (level <= 1)
-      for (const form of left as readonly (SrcForm | DstForm)[]) for (const g of form.groups) groups.add(g);
-    const made: Branch = { kind: 'branch', level, protocol, hits, forms: left, tiers, groups };
+    const labelSet = new Set(labels);
+    const made: Branch = {
+      kind: 'branch',
+      page,
+      level,
+      protocol,
+      hits,
+      forms: left,
+      tiers,
+      labels,
+      labelSet,
+    };
     nodes.set(key, made);
     keys.set(made, key);
     return made;
@@ -272,25 +306,41 @@ export function createDiagram(
       });
       found =
         node.level === 2
-          ? settle(3, protocol, node.hits, ...unshadowed(left as readonly DportForm[], tiers))
-          : settle(node.level + 1, protocol, node.hits, left, tiers);
+          ? settle(0, 3, protocol, node.hits, ...unshadowed(left as readonly DportForm[], tiers))
+          : settle(node.page, node.level + 1, protocol, node.hits, left, tiers);
       known.set(signature, found);
     }
     return found;
   };
 
-  const atClass = (node: Branch, view: LabelledView): Node => {
-    let signature = '';
-    for (const label of view.labels) if (node.groups.has(groupOf(label))) signature += `${label},`;
-    return node.level === 0
-      ? child(node, signature, 0, (form) => {
-          const f = form as SrcForm;
-          return holds(f.match.src, view) ? forms.afterSource(f, view.slices) : undefined;
-        })
-      : child(node, signature, 0, (form) => {
-          const f = form as DstForm;
-          return holds(f.tail.dst, view) ? forms.afterDestination(f, view.slices) : undefined;
-        });
+  const atClass = (node: Branch, { labels, slices }: LabelledView): Node => {
+    const own = labels.filter((label) => node.labelSet.has(label));
+    const has = new Set(own);
+    // Of the ports of a set, those that the branch knows.
+    const view: ClassView = {
+      has: (label) => has.has(label),
+      slices: (group) => slices(group).filter(({ label }) => has.has(label)),
+    };
+    return child(node, own.join(','), 0, (form) => {
+      if (form.level === 0)
+        return holds(form.match.src, view) ? forms.afterSource(form, view.slices) : undefined;
+      const dst = form as DstForm;
+      return holds(dst.tail.dst, view) ? forms.afterDestination(dst, view.slices) : undefined;
+    });
+  };
+
+  /** A family that is asked for makes both labels known, so that every address has one that counts. */
+  const askedLabels = (rules: readonly (SrcForm | DstForm)[]): AskedLabels => {
+    const groups = new Set(rules.flatMap((form) => form.groups));
+    if (groups.has(FAMILY_4) || groups.has(FAMILY_6)) groups.add(FAMILY_4).add(FAMILY_6);
+    const labels = [...groups].flatMap((group) => labelsOf(group));
+    const below = rules.flatMap((form) => (form.level === 0 ? form.tail.groups : []));
+    const slices = [...new Set([...groups, ...below])].flatMap((group) => {
+      const own = labelsOf(group);
+      return own.length === 1 && own[0] === group ? [] : own;
+    });
+    const ascending = (a: number, b: number): number => a - b;
+    return { labels: labels.sort(ascending), slices: slices.sort(ascending) };
   };
 
   /** `member` says whether the value is in the form's port set. */
@@ -319,8 +369,9 @@ export function createDiagram(
   };
 
   return {
-    root: (program) =>
+    root: (program, page) =>
       settle(
+        page,
         0,
         0,
         null,
@@ -341,6 +392,7 @@ export function createDiagram(
     protocolsOf: (node) => [
       ...new Set(node.forms.flatMap((form) => [...(form as ProtoForm).flow.entries.keys()])),
     ],
+    portSetsOf: (node) => node.forms.map((form) => portsOf(form as DportForm | SportForm)),
     atPort: (node, port) => atPorts(node, (form) => contains(portsOf(form), port)),
     forget(keep) {
       nodes = new Map();

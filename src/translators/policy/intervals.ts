@@ -17,17 +17,21 @@ export interface Intervals {
   union(a: IntervalSet, b: IntervalSet): IntervalSet;
   intersect(a: IntervalSet, b: IntervalSet): IntervalSet;
   complement(a: IntervalSet): IntervalSet;
+  readonly size: number;
+  /** Forgets all sets but these: an equal set is another object from then on. */
+  forget(keep: Iterable<IntervalSet>): void;
 }
 
 export function createIntervals(): Intervals {
-  const byKey = new Map<string, IntervalSet>();
+  let byKey = new Map<string, IntervalSet>();
+  let lastId = 0;
   const intern = (bounds: readonly number[]): IntervalSet => {
     const key = bounds.join(',');
     let set = byKey.get(key);
     if (set === undefined) {
       let size = 0;
       for (let i = 0; i < bounds.length; i += 2) size += bounds[i + 1]! - bounds[i]! + 1;
-      set = { id: byKey.size, bounds, size };
+      set = { id: ++lastId, bounds, size };
       byKey.set(key, set);
     }
     return set;
@@ -72,9 +76,17 @@ export function createIntervals(): Intervals {
     return intern(bounds);
   };
 
+  const empty = intern([]);
+  const full = intern([0, PORT_MAX]);
   return {
-    empty: intern([]),
-    full: intern([0, PORT_MAX]),
+    empty,
+    full,
+    get size() {
+      return byKey.size;
+    },
+    forget(keep) {
+      byKey = new Map([empty, full, ...keep].map((set) => [set.bounds.join(','), set]));
+    },
     of,
     complement,
     intersect,

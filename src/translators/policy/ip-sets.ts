@@ -1,10 +1,20 @@
-import type { IpSet } from '../../model/model';
+import type { IpSet, IpSetChange } from '../../model/model';
 import type { Prefix, PrefixCache } from './address';
 import type { Labels } from './labels';
 import { hasPorts, protocolNumber } from './protocols';
 
-/** Which prefixes have which label, for one group (one label for a plain group, one for each slice of an IP_AND_PORT set). */
+/**
+ * Which prefixes have which label, for one group (one label for a plain group, one for each slice of an IP_AND_PORT set). What
+ * `IpSets` hands out is live: it changes with its set.
+ */
 export type Membership = ReadonlyMap<number, ReadonlySet<Prefix>>;
+
+/** A prefix that got or lost a label. */
+export interface MemberChange {
+  readonly label: number;
+  readonly prefix: Prefix;
+  readonly added: boolean;
+}
 
 export const NO_MEMBERS: Membership = new Map();
 
@@ -18,65 +28,164 @@ export type SetUse = 'addresses' | 'ports';
 export type SetState = 'good' | 'partial' | 'unusable';
 
 export interface IpSets {
-  /** Reads the set again if the model's object is another one than last time. */
+  /** Of a set that a rule names. */
   state(id: string, use: SetUse): SetState;
+  /** What is wrong with it, for people; undefined when its state is `good`. */
+  problem(id: string, use: SetUse): string | undefined;
   membership(id: string, use: SetUse): Membership;
+  /** Starts a compile: takes the model's sets, and brings those that rules name to what they are now. */
+  begin(sets: ReadonlyMap<string, IpSet>): SetChanges;
+  /** All rules are read again: what none of them names by the next `begin` is forgotten. */
+  askAgain(): void;
   /** The prefixes of all sets that are read. */
   prefixes(): Iterable<Prefix>;
-  /** Starts a compile: takes the model's sets; what was read of sets that nobody asked for since the last call is forgotten. */
-  begin(sets: ReadonlyMap<string, IpSet>, onProblem: (message: string) => void): void;
+  /** Their labels and groups. */
+  labels(): Iterable<number>;
+}
+
+export interface SetChanges {
+  /**
+   * What changed in memberships, in order: whoever had taken in a membership has it as it is now after applying these. A set that
+   * was read anew is another Membership, with no changes.
+   */
+  readonly members: ReadonlyMap<Membership, readonly MemberChange[]>;
+  /** False: some set was read anew, is in another state than it was, or has other ports. */
+  readonly onlyMembers: boolean;
 }
 
 interface ReadSet {
-  readonly source: IpSet;
-  readonly members: Membership;
-  readonly bad: readonly string[];
-  asked: boolean;
+  source: IpSet;
+  readonly members: Map<number, Set<Prefix>>;
+  readonly bad: Set<string>;
+  /** Some members mean the same: then a member that goes does not tell whether its prefix does. */
+  ambiguous: boolean;
+  changes: MemberChange[];
 }
+
+interface Answer {
+  readonly id: string;
+  readonly use: SetUse;
+  readonly state: SetState;
+  readonly problem: string | undefined;
+}
+
+type Slot = { readonly label: number; readonly prefix: Prefix } | 'nowhere' | undefined;
 
 export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
   const read = new Map<string, ReadSet>();
   let sets: ReadonlyMap<string, IpSet> = new Map();
-  let reported = new Set<string>();
-  let onProblem: (message: string) => void = () => undefined;
+  /** What rules were told, and go by. */
+  let answers = new Map<string, Answer>();
 
-  const report = (key: string, message: () => string): void => {
-    if (reported.has(key)) return;
-    reported.add(key);
-    onProblem(message());
+  const slotOf = (source: IpSet, member: string): Slot => {
+    if (source.type !== 'IP_AND_PORT') {
+      const prefix = prefixes.parse(member);
+      return typeof prefix === 'object' ? { label: labels.set(source.id), prefix } : prefix;
+    }
+    const slice = readPortMember(member, prefixes);
+    if (slice === undefined) return undefined;
+    // Packets of other protocols have no port that could be in the set.
+    if (slice.prefix === 'nowhere' || !hasPorts(slice.protocol)) return 'nowhere';
+    return {
+      label: labels.slice(labels.ports(source.id), slice.protocol, slice.port),
+      prefix: slice.prefix,
+    };
+  };
+
+  const add = (set: ReadSet, member: string): void => {
+    const slot = slotOf(set.source, member);
+    if (slot === undefined) set.bad.add(member);
+    if (typeof slot !== 'object') return;
+    const at = set.members.get(slot.label);
+    if (at?.has(slot.prefix) === true) {
+      set.ambiguous = true;
+      return;
+    }
+    if (at === undefined) set.members.set(slot.label, new Set([slot.prefix]));
+    else at.add(slot.prefix);
+    set.changes.push({ ...slot, added: true });
+  };
+
+  const remove = (set: ReadSet, member: string): void => {
+    const slot = slotOf(set.source, member);
+    if (slot === undefined) set.bad.delete(member);
+    if (typeof slot !== 'object') return;
+    const at = set.members.get(slot.label);
+    if (at?.delete(slot.prefix) !== true) return;
+    // A plain set keeps its one label when it is empty.
+    if (at.size === 0 && set.source.type === 'IP_AND_PORT') set.members.delete(slot.label);
+    set.changes.push({ ...slot, added: false });
+  };
+
+  const readAnew = (source: IpSet): ReadSet => {
+    const members = new Map<number, Set<Prefix>>();
+    if (source.type !== 'IP_AND_PORT') members.set(labels.set(source.id), new Set());
+    const set: ReadSet = { source, members, bad: new Set(), ambiguous: false, changes: [] };
+    for (const member of source.members) add(set, member);
+    // Whoever takes it in takes all of it.
+    set.changes = [];
+    read.set(source.id, set);
+    return set;
+  };
+
+  /** Undefined: the set was read anew. */
+  const follow = (set: ReadSet, source: IpSet): readonly MemberChange[] | undefined => {
+    const steps: IpSetChange[] = [];
+    let at: IpSet | undefined = set.ambiguous || set.source.type !== source.type ? undefined : source;
+    while (at !== undefined && at !== set.source) {
+      if (at.change !== undefined) steps.push(at.change);
+      at = at.change?.before;
+    }
+    if (at === undefined) {
+      readAnew(source);
+      return undefined;
+    }
+    set.source = source;
+    for (const { added, removed } of steps.reverse()) {
+      for (const member of removed) remove(set, member);
+      for (const member of added) add(set, member);
+    }
+    const { changes } = set;
+    set.changes = [];
+    if (!isAmbiguous(set)) return changes;
+    // Whoever has taken it in must find it as it was.
+    for (const { label, prefix, added } of [...changes].reverse()) {
+      const members = set.members.get(label) ?? new Set();
+      if (added) members.delete(prefix);
+      else members.add(prefix);
+      set.members.set(label, members);
+    }
+    readAnew(source);
+    return undefined;
   };
 
   const get = (id: string, use: SetUse): ReadSet | undefined => {
     const source = sets.get(id);
-    if (source === undefined) {
-      report(
-        id,
-        () =>
-          `IP set ${id} is named by a rule but unknown: allow rules that name it do not match, deny rules do`,
-      );
-      return undefined;
+    if (source === undefined || (source.type === 'IP_AND_PORT') !== (use === 'ports')) return undefined;
+    return read.get(id) ?? readAnew(source);
+  };
+
+  const answerOf = (id: string, use: SetUse): Answer => {
+    const known = get(id, use);
+    if (known !== undefined) {
+      const { bad } = known;
+      if (bad.size === 0) return { id, use, state: 'good', problem: undefined };
+      const problem = `IP set ${id}: ${bad.size} members can not be read and match nothing, the first is "${[...bad][0]!}"`;
+      return { id, use, state: 'partial', problem };
     }
-    if ((source.type === 'IP_AND_PORT') !== (use === 'ports')) {
-      report(
-        `${id} ${use}`,
-        () =>
-          `IP set ${id} of type ${source.type} is used as a set of ${use}: allow rules that name it do not match, deny rules do`,
-      );
-      return undefined;
-    }
-    let known = read.get(id);
-    if (known?.source !== source) {
-      known = readSet(source, prefixes, labels);
-      read.set(id, known);
-    }
-    known.asked = true;
-    if (known.bad.length > 0) {
-      const bad = known.bad;
-      report(
-        id,
-        () =>
-          `IP set ${id}: ${bad.length} members can not be read and match nothing, the first is "${bad[0]!}"`,
-      );
+    const type = sets.get(id)?.type;
+    const what =
+      type === undefined ? 'is named by a rule but unknown' : `of type ${type} is used as a set of ${use}`;
+    const problem = `IP set ${id} ${what}: allow rules that name it do not match, deny rules do`;
+    return { id, use, state: 'unusable', problem };
+  };
+
+  const answer = (id: string, use: SetUse): Answer => {
+    const key = `${id} ${use}`;
+    let known = answers.get(key);
+    if (known === undefined) {
+      known = answerOf(id, use);
+      answers.set(key, known);
     }
     return known;
   };
@@ -85,51 +194,44 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
     *prefixes() {
       for (const { members } of read.values()) for (const some of members.values()) yield* some;
     },
-    begin(now, problem) {
-      sets = now;
-      onProblem = problem;
-      reported = new Set();
-      for (const [id, known] of read) {
-        if (!known.asked) read.delete(id);
-        known.asked = false;
+    *labels() {
+      for (const { source, members } of read.values()) {
+        if (source.type === 'IP_AND_PORT') yield labels.ports(source.id);
+        yield* members.keys();
       }
     },
-    state(id, use) {
-      const known = get(id, use);
-      return known === undefined ? 'unusable' : known.bad.length > 0 ? 'partial' : 'good';
+    begin(now) {
+      sets = now;
+      const named = new Set([...answers.values()].map(({ id }) => id));
+      const members = new Map<Membership, readonly MemberChange[]>();
+      let onlyMembers = true;
+      for (const [id, known] of read) {
+        const source = now.get(id);
+        if (!named.has(id) || source === undefined) read.delete(id);
+        else if (source !== known.source) {
+          const ports = [...known.members.keys()].join();
+          const changes = follow(known, source);
+          if (changes !== undefined) members.set(known.members, changes);
+          onlyMembers &&= changes !== undefined && ports === [...known.members.keys()].join();
+        }
+      }
+      for (const { id, use, problem } of answers.values()) {
+        onlyMembers &&= answerOf(id, use).problem === problem;
+      }
+      return { members, onlyMembers };
     },
+    askAgain() {
+      answers = new Map();
+    },
+    state: (id, use) => answer(id, use).state,
+    problem: (id, use) => answer(id, use).problem,
     membership: (id, use) => get(id, use)?.members ?? NO_MEMBERS,
   };
 }
 
-function readSet(source: IpSet, prefixes: PrefixCache, labels: Labels): ReadSet {
-  const bad: string[] = [];
-  const members = new Map<number, Set<Prefix>>();
-  if (source.type !== 'IP_AND_PORT') {
-    const all = new Set<Prefix>();
-    for (const member of source.members) {
-      const prefix = prefixes.parse(member);
-      if (prefix === undefined) bad.push(member);
-      else if (prefix !== 'nowhere') all.add(prefix);
-    }
-    members.set(labels.set(source.id), all);
-    return { source, members, bad, asked: true };
-  }
-  const group = labels.ports(source.id);
-  for (const member of source.members) {
-    const slice = readPortMember(member, prefixes);
-    if (slice === undefined) {
-      bad.push(member);
-      continue;
-    }
-    // Packets of other protocols have no port that could be in the set.
-    if (slice.prefix === 'nowhere' || !hasPorts(slice.protocol)) continue;
-    const label = labels.slice(group, slice.protocol, slice.port);
-    const at = members.get(label);
-    if (at === undefined) members.set(label, new Set([slice.prefix]));
-    else at.add(slice.prefix);
-  }
-  return { source, members, bad, asked: true };
+/** Read again after a call that may have changed it. */
+function isAmbiguous({ ambiguous }: ReadSet): boolean {
+  return ambiguous;
 }
 
 /** `10.0.0.1,tcp:80`; the address may be a CIDR, the protocol a number. */

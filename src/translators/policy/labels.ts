@@ -8,7 +8,7 @@ import type { Prefix } from './address';
 export type LabelInfo =
   | { readonly kind: 'family'; readonly family: 4 | 6 }
   | { readonly kind: 'set'; readonly set: string }
-  | { readonly kind: 'net'; readonly prefix: Prefix; readonly text: string }
+  | { readonly kind: 'nets'; readonly prefixes: readonly Prefix[]; readonly text: string }
   | { readonly kind: 'ports'; readonly set: string }
   | { readonly kind: 'slice'; readonly group: number; readonly protocol: number; readonly port: number };
 
@@ -18,8 +18,8 @@ export const FAMILY_6 = 2;
 export interface Labels {
   /** Membership of a NET or IP set. */
   set(setId: string): number;
-  /** Membership of a CIDR; the whole of a family is the family's label. */
-  net(prefix: Prefix, text: string): number;
+  /** Membership of one of the CIDRs, of which there is one at least; the whole of a family, alone, is the family's label. */
+  nets(prefixes: readonly Prefix[], text: string): number;
   /** The group of all (protocol, port) slices of an IP_AND_PORT set. */
   ports(setId: string): number;
   slice(group: number, protocol: number, port: number): number;
@@ -28,37 +28,37 @@ export interface Labels {
   groupOf(label: number): number;
   /** The prefixes that have a label of their own. */
   prefixes(): Iterable<Prefix>;
-  /** As people read it: `set s:abc`, `10.0.0.0/8`, `set n:xyz/6:80`. */
+  readonly size: number;
+  /** Forgets all labels and groups but these, which stay what they are; numbers are not used twice. */
+  forget(keep: ReadonlySet<number>): void;
+  /** As people read it: `set s:abc`, `10.0.0.0/8`, `10.1.0.0/16 or 10.2.0.0/16`, `ports of set n:xyz: 6:80`. */
   describe(label: number): string;
 }
 
 export function createLabels(): Labels {
-  const infos: LabelInfo[] = [
-    // Label 0 is never used.
-    { kind: 'set', set: '' },
-    { kind: 'family', family: 4 },
-    { kind: 'family', family: 6 },
-  ];
-  const groups: number[] = [0, FAMILY_4, FAMILY_6];
-  const byKey = new Map<string, number>();
+  const infos = new Map<number, LabelInfo>([
+    [FAMILY_4, { kind: 'family', family: 4 }],
+    [FAMILY_6, { kind: 'family', family: 6 }],
+  ]);
+  let byKey = new Map<string, number>();
+  let next = FAMILY_6 + 1;
   const intern = (key: string, info: LabelInfo): number => {
     let label = byKey.get(key);
     if (label === undefined) {
-      label = infos.length;
-      infos.push(info);
-      groups.push(info.kind === 'slice' ? info.group : label);
+      label = next++;
+      infos.set(label, info);
       byKey.set(key, label);
     }
     return label;
   };
   const describe = (label: number): string => {
-    const info = infos[label]!;
+    const info = infos.get(label)!;
     switch (info.kind) {
       case 'family':
         return `IPv${info.family}`;
       case 'set':
         return `set ${info.set}`;
-      case 'net':
+      case 'nets':
         return info.text;
       case 'ports':
         return `ports of set ${info.set}`;
@@ -68,17 +68,31 @@ export function createLabels(): Labels {
   };
   return {
     set: (set) => intern(`s${set}`, { kind: 'set', set }),
-    net(prefix, text) {
-      if (prefix.len === (prefix.family === 4 ? 96 : 0)) return prefix.family === 4 ? FAMILY_4 : FAMILY_6;
-      return intern(`c${prefix.key}`, { kind: 'net', prefix, text });
+    nets(prefixes, text) {
+      const [first, ...more] = prefixes;
+      if (more.length === 0 && first!.len === (first!.family === 4 ? 96 : 0))
+        return first!.family === 4 ? FAMILY_4 : FAMILY_6;
+      const keys = [...new Set(prefixes.map(({ key }) => key))].sort();
+      return intern(`c${keys.join(' ')}`, { kind: 'nets', prefixes: [...new Set(prefixes)], text });
     },
     ports: (set) => intern(`p${set}`, { kind: 'ports', set }),
     slice: (group, protocol, port) =>
       intern(`q${group}/${protocol}:${port}`, { kind: 'slice', group, protocol, port }),
-    info: (label) => infos[label]!,
-    groupOf: (label) => groups[label]!,
+    info: (label) => infos.get(label)!,
+    groupOf(label) {
+      const info = infos.get(label)!;
+      return info.kind === 'slice' ? info.group : label;
+    },
+    get size() {
+      return infos.size;
+    },
+    forget(keep) {
+      byKey = new Map([...byKey].filter(([, label]) => keep.has(label)));
+      const kept = new Set([FAMILY_4, FAMILY_6, ...byKey.values()]);
+      for (const label of infos.keys()) if (!kept.has(label)) infos.delete(label);
+    },
     *prefixes() {
-      for (const info of infos) if (info.kind === 'net') yield info.prefix;
+      for (const info of infos.values()) if (info.kind === 'nets') yield* info.prefixes;
     },
     describe,
   };

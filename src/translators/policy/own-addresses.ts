@@ -15,13 +15,15 @@ export function ownAddresses(
   labels: Labels,
   membership: (group: number) => Membership,
 ): readonly ClassView[] {
-  const views: ClassView[] = [];
-  for (const net of [...workload.ipv4Nets, ...workload.ipv6Nets]) {
+  return ownPrefixes(workload, prefixes).map((prefix) => view(prefix, prefixes, labels, membership));
+}
+
+/** Only single addresses are delivered to an endpoint, or taken from it. */
+export function ownPrefixes(workload: WorkloadEndpoint, prefixes: PrefixCache): readonly Prefix[] {
+  return [...workload.ipv4Nets, ...workload.ipv6Nets].flatMap((net) => {
     const prefix = prefixes.parse(net);
-    // Only single addresses are delivered to an endpoint, or taken from it.
-    if (typeof prefix === 'object' && prefix.host) views.push(view(prefix, prefixes, labels, membership));
-  }
-  return views;
+    return typeof prefix === 'object' && prefix.host ? [prefix] : [];
+  });
 }
 
 function view(
@@ -43,7 +45,9 @@ function view(
     slices: (group) =>
       [...membership(group)].flatMap(([label, members]) => {
         const info = labels.info(label);
-        return info.kind === 'slice' && isIn(members) ? [info] : [];
+        return info.kind === 'slice' && isIn(members)
+          ? [{ label, protocol: info.protocol, port: info.port }]
+          : [];
       }),
   };
 }

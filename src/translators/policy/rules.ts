@@ -3,7 +3,7 @@ import type { Prefix, PrefixCache } from './address';
 import { looksLikeV6 } from './address';
 import type { Intervals, IntervalSet } from './intervals';
 import { PORT_MAX } from './intervals';
-import type { IpSets, SetUse } from './ip-sets';
+import type { IpSets, SetState, SetUse } from './ip-sets';
 import type { Labels } from './labels';
 import { FAMILY_4, FAMILY_6 } from './labels';
 import type { Action } from './outcomes';
@@ -17,7 +17,8 @@ import { protocolNumber } from './protocols';
  * calculation graph and the XDP state read `http_match`); service accounts arrive resolved, as IP sets.
  *
  * What can not be decided (an unknown set, a member, CIDR or protocol that can not be read) is decided so that less is
- * allowed: a deny rule takes the condition as met, every other rule does not match.
+ * allowed: a deny rule takes the condition as met, every other rule does not match. Behind a pass rule stand rules that it would have
+ * kept from being asked, so where it may match it denies: `programs.ts` makes two rules of it.
  */
 export interface RuleMatch {
   readonly src: AddressMatch | null;
@@ -30,9 +31,8 @@ export interface RuleMatch {
   readonly icmp: IntervalSet | null;
 }
 
-/** All of `allOf`, none of `noneOf`, and one of each list in `anyOf`; numbers are labels. */
+/** All of `allOf`, none of `noneOf`; numbers are labels. */
 export interface AddressMatch {
-  readonly anyOf: readonly number[] | null;
   readonly allOf: readonly number[];
   readonly noneOf: readonly number[];
 }
@@ -79,6 +79,8 @@ export interface RuleContext {
   readonly ipSets: IpSets;
   /** Called with what can not be read; the message does not name the rule. */
   readonly onProblem: (message: string) => void;
+  /** Called when some condition can not be decided, or not for all packets. */
+  readonly onUndecided?: () => void;
 }
 
 /** The rule's action; what is not known denies. */
@@ -125,6 +127,7 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
   let never = families.length === 0;
   /** The condition can not be decided: met for a deny rule, fatal for any other. */
   const undecided = (): void => {
+    context.onUndecided?.();
     if (!denies) never = true;
   };
   if (!knownVersion) {
@@ -132,18 +135,25 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
     undecided();
   }
 
-  const nets = (texts: readonly string[]): { readonly labels: readonly number[]; readonly all: boolean } => {
-    const found: number[] = [];
+  const stateOf = (id: string, use: SetUse): SetState => {
+    const state = context.ipSets.state(id, use);
+    if (state !== 'good') context.onUndecided?.();
+    return state;
+  };
+
+  /** The label of a list of CIDRs, as far as they are of the rule's families and can be read. */
+  const nets = (texts: readonly string[]): { readonly label: number | undefined; readonly all: boolean } => {
+    const found: Prefix[] = [];
     let all = true;
-    for (const text of texts) {
-      if (!families.includes(looksLikeV6(text) ? 6 : 4)) continue;
+    const own = texts.filter((text) => families.includes(looksLikeV6(text) ? 6 : 4));
+    for (const text of own) {
       const prefix: Prefix | 'nowhere' | undefined = context.prefixes.parse(text);
       if (prefix === undefined) {
         onProblem(`"${text}" is no CIDR`);
         all = false;
-      } else if (prefix !== 'nowhere') found.push(labels.net(prefix, text));
+      } else if (prefix !== 'nowhere') found.push(prefix);
     }
-    return { labels: found, all };
+    return { label: found.length === 0 ? undefined : labels.nets(found, own.join(' or ')), all };
   };
 
   const address = (
@@ -153,34 +163,29 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
     negativeSets: readonly string[],
     alsoAllOf: readonly number[],
   ): AddressMatch | null => {
-    let anyOf: readonly number[] | null = null;
+    const allOf = [...alsoAllOf];
     if (positiveNets.length > 0) {
-      const found = nets(positiveNets);
-      if (found.all) anyOf = distinct(found.labels);
-      else undecided();
+      const { label, all } = nets(positiveNets);
+      if (!all) undecided();
+      else if (label === undefined) never = true;
+      else allOf.push(label);
     }
     const negative = nets(negativeNets);
     if (!negative.all) undecided();
-    const noneOf = [...negative.labels];
-    const allOf = [...alsoAllOf];
+    const noneOf = negative.label === undefined ? [] : [negative.label];
     for (const id of positiveSets) {
-      const state = context.ipSets.state(id, 'addresses');
+      const state = stateOf(id, 'addresses');
       if (state === 'unusable') undecided();
       // A deny rule can not rely on a set that has more members than we can read.
       else if (!(state === 'partial' && denies)) allOf.push(labels.set(id));
     }
     for (const id of negativeSets) {
-      const state = context.ipSets.state(id, 'addresses');
+      const state = stateOf(id, 'addresses');
       if (state !== 'good') undecided();
       if (state !== 'unusable') noneOf.push(labels.set(id));
     }
-    if (anyOf?.length === 0) never = true;
-    if (anyOf?.length === 1) {
-      allOf.push(anyOf[0]!);
-      anyOf = null;
-    }
-    if (anyOf === null && allOf.length === 0 && noneOf.length === 0) return null;
-    return { anyOf, allOf: distinct(allOf), noneOf: distinct(noneOf) };
+    if (allOf.length === 0 && noneOf.length === 0) return null;
+    return { allOf: distinct(allOf), noneOf: distinct(noneOf) };
   };
 
   const alternatives = (
@@ -199,7 +204,7 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
     }
     const groups: number[] = [];
     for (const id of sets) {
-      const state = context.ipSets.state(id, 'ports');
+      const state = stateOf(id, 'ports');
       if (state === 'unusable' || (state === 'partial' && denies === positive)) {
         undecided();
         certain = false;
@@ -213,7 +218,7 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
 
   const everySet: number[] = [];
   for (const id of rule.dstIpPortSetIds) {
-    const state = context.ipSets.state(id, 'ports');
+    const state = stateOf(id, 'ports');
     if (state === 'unusable' || (state === 'partial' && denies)) undecided();
     else everySet.push(labels.ports(id));
   }

@@ -20,16 +20,16 @@ export interface SizeLimits {
 }
 
 /**
- * One program. The step tables hold 1,441,792 rows together (docs/pipeline.md): one program may have about a tenth of them. The largest
- * of a cluster with 300 policies (recording 08-scale) has 13,000 rows, 200,000 questions.
+ * One program. The step tables hold 720,896 rows together (docs/pipeline.md): one program may have about a tenth of them. The largest
+ * of a cluster with 500 policies (recording 08-scale) has some hundred.
  */
-const PROGRAM_LIMIT: DiagramSize = { rows: 131_072, rules: 1_048_576, questions: 33_554_432 };
+const PROGRAM_LIMIT: DiagramSize = { rows: 65_536, rules: 1_048_576, questions: 33_554_432 };
 
 /**
  * All programs. More rows than the pipeline's step tables hold, so that it is the target's tables that decide what fits, as
  * long as memory allows (about 1 GB).
  */
-const NODE_LIMIT: DiagramSize = { rows: 2_097_152, rules: 8_388_608, questions: Infinity };
+const NODE_LIMIT: DiagramSize = { rows: 1_048_576, rules: 8_388_608, questions: Infinity };
 
 export const SIZE_LIMITS: SizeLimits = { program: PROGRAM_LIMIT, node: NODE_LIMIT };
 

@@ -10,6 +10,8 @@ import { SEED } from '../../seed';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { buildFrame } from '../../../src/packet/build';
+import { makePacket } from '../../../src/packet/describe';
 import type { TraceStep } from '../../../src/p4switch/engine';
 import { createInterpreter } from '../../../src/p4switch/interpreter/interpreter';
 import type { Spec } from '../../../src/p4switch/spec/ast';
@@ -17,7 +19,7 @@ import { parseSpec } from '../../../src/p4switch/spec/parser';
 import { KINDS, randomPacket, type Injected, type Kind, type Passed } from './packets';
 import { poisoned } from './poison';
 import { seededRandom, type Random } from './random';
-import { OUTCOMES, randomRows, type TableRow } from './rows';
+import { OUTCOMES, PORT, randomRows, rowsTellingApart, type TableRow } from './rows';
 import {
   SWX_PORTS,
   buildSwxCheck,
@@ -47,7 +49,7 @@ describe('DPDK takes the pipeline', () => {
   });
 
   it.each([
-    ['an unknown field', 'mov h.walk.class t.class', 'mov h.walk.klass t.class'],
+    ['an unknown field', 'mov h.walk.page t.page', 'mov h.walk.pages t.page'],
     ['an unknown jump target', 'jmp MAINPARSER_ACCEPT', 'jmp NOWHERE'],
     ['a table without its key', '\tkey {\n\t\tm.local_metadata_source exact', '\tkey {\n\t\tm.nothing exact'],
   ])('refuses a spec with %s', (_, right, wrong) => {
@@ -62,6 +64,34 @@ describe('DPDK takes the pipeline', () => {
     } finally {
       fs.rmSync(directory, { recursive: true });
     }
+  });
+});
+
+describe('DPDK matches keys of 68 bytes', () => {
+  const SYN = 0x02;
+  const send = (src: string): string =>
+    packetCommand(
+      PORT.uplink,
+      buildFrame(makePacket({ src, dst: '10.0.0.1', proto: 'tcp', sport: 40000, dport: 80, tcpFlags: SYN })),
+    );
+
+  // The node and w0 to w7 in network order: bits 448 to 479 lie behind the 64th byte.
+  it.each([0, 63, 64, 200, 320, 447, 448, 479, 480, 511])('that differ in bit %d of the labels', (at) => {
+    const run = runSwxCheck(specPath, [
+      ...rowsTellingApart(at)
+        .map(named)
+        .map(({ table, entry }) => entryCommand(spec, table, entry)),
+      send('8.8.8.8'),
+      send('172.16.5.5'),
+      ...[1, 2].map((index) => registerCommand(outcomes, index)),
+    ]);
+    expect(run).toMatchObject({ status: 0, stderr: '' });
+    expect(run.answers.map((answer) => answer.slice(0, 4))).toEqual([
+      `${PORT.podA} ${run.answers[0]!.slice(2, 4)}`,
+      'drop',
+      '1',
+      '1',
+    ]);
   });
 });
 

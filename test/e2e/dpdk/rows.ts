@@ -1,6 +1,6 @@
 /**
- * A small node for the differential test: three pods, one that is disabled, an uplink and the host with fixed addresses and ports; classes and
- * decision diagrams are random. The diagrams mean nothing: what counts is that every table hits and misses.
+ * A small node for the differential test: three pods, one that is disabled, an uplink and the host with fixed addresses and ports; labels
+ * and decision diagrams are random. The diagrams mean nothing: what counts is that every table hits and misses.
  */
 import ipaddr from 'ipaddr.js';
 import type { SpecEntry, SpecKey } from '../../../src/p4switch/engine';
@@ -36,7 +36,11 @@ export const HOMES: Readonly<
 const EP = { [PORT.podA]: 11, [PORT.podB]: 12, [PORT.podC]: 0x01000013 } as const;
 const PODS = [PORT.podA, PORT.podB, PORT.podC] as const;
 
-const CLASSES = 6;
+const PAGES = 2;
+/** Bits that labels stand at: the ends of the eight words, and one in the last four bytes of the 68 of a step's key. */
+const LABEL_BITS = [0, 1, 63, 64, 128, 191, 255, 256, 320, 400, 447, 448, 480, 511] as const;
+/** Bits of labels of ports, in four words. */
+const PORT_BITS = [0, 1, 63, 64, 128, 191, 255] as const;
 const NODES = 10;
 /** Outcomes from here up wrap around the counter array, which has 65,536 cells. */
 export const OUTCOMES = 40;
@@ -53,7 +57,7 @@ export function halves(address: string): readonly [bigint, bigint] {
 }
 
 export function randomRows(random: Random): readonly TableRow[] {
-  return [...topology(), ...addressClasses(random), ...portClasses(random), ...diagrams(random)];
+  return [...topology(), ...addressLabels(random), ...portLabels(random), ...diagrams(random)];
 }
 
 function topology(): TableRow[] {
@@ -96,48 +100,97 @@ function topology(): TableRow[] {
   ];
 }
 
+/**
+ * The uplink's sources 8.8.8.8 and 172.16.5.5 differ in one label at bit `at`, and are asked for it on their way to pod A:
+ * the first one is allowed, the second is not.
+ */
+export function rowsTellingApart(at: number): readonly TableRow[] {
+  const bit = 1n << BigInt(at);
+  const rest = ((1n << 512n) - 1n) ^ bit;
+  const [page, node] = [exact(1, 32), exact(7, 32)];
+  const deny = 0x80000000;
+  const step = (value: bigint, leaf: number): TableRow =>
+    row('step_src', [node, ...words(value).map((word) => exact(word, 64))], 'src_next', leaf, 0, 0, 0, 0);
+  return [
+    ...topology(),
+    row(
+      'endpoint_root',
+      [exact(EP[PORT.podA], 32), exact(1, 8)],
+      'root',
+      1,
+      7,
+      ...Array<number>(5).fill(deny),
+    ),
+    row('src_mask', [node], 'ask_src', ...words(rest | bit)),
+    row('addr_labels', [page, ...address('8.8.8.8')], 'set_labels', ...words(rest | bit)),
+    row('addr_labels', [page, ...address('172.16.5.5')], 'set_labels', ...words(rest)),
+    step(rest | bit, 0xc0000001),
+    step(rest, deny + 2),
+  ];
+}
+
 /** Priorities are all different: between equal ones a target may choose. */
-function addressClasses(random: Random): TableRow[] {
+function addressLabels(random: Random): TableRow[] {
+  return Array.from({ length: PAGES }, (_, page) => labelsOfPage(random, page + 1)).flat();
+}
+
+function labelsOfPage(random: Random, page: number): TableRow[] {
+  const own = exact(page, 32);
   const all = Object.values(HOMES).flatMap(({ v4, v6 }) => [...v4, ...v6]);
   const single = all
     .filter(() => random.chance(0.5))
-    .map((a) => row('addr_class', address(a), 'set_class', random.below(CLASSES)));
+    .map((a) => row('addr_labels', [own, ...address(a)], 'set_labels', ...words(someLabels(random, 0.5))));
+  // Some addresses have no labels at all.
+  const wide = all.filter(() => random.chance(0.6));
   const prefixes = [
-    ...all.filter((a) => a.includes(':')).map((a) => prefix(a, 16 + random.below(113))),
-    ...all.filter((a) => !a.includes(':')).map((a) => prefix(a, 96 + random.below(33))),
-    prefix('0.0.0.0', 96),
-    // Without it some addresses have no class at all.
-    ...(random.chance(0.5) ? [prefix('::', 0)] : []),
+    ...wide.filter((a) => a.includes(':')).map((a) => prefix(a, 16 + random.below(113))),
+    ...wide.filter((a) => !a.includes(':')).map((a) => prefix(a, 96 + random.below(33))),
+    ...(random.chance(0.5) ? [prefix('0.0.0.0', 96)] : []),
+    ...(random.chance(0.3) ? [prefix('::', 0)] : []),
   ];
   const distinct = [...new Map(prefixes.map((keys) => [JSON.stringify(keys, hexBigints), keys])).values()];
   const priorities = random.shuffled(distinct.map((_, i) => i + 1));
   return [
     ...single,
     ...distinct.map((keys, i) =>
-      prioritised('addr_class_prefix', keys, priorities[i]!, 'set_prefix_class', random.below(CLASSES)),
+      prioritised(
+        'addr_labels_prefix',
+        [own, ...keys],
+        priorities[i]!,
+        'set_prefix_labels',
+        ...words(someLabels(random, 0.5)),
+      ),
     ),
   ];
 }
 
-function portClasses(random: Random): TableRow[] {
+function portLabels(random: Random): TableRow[] {
   return (['dport', 'sport'] as const).flatMap((side) => {
-    const rows = [1, 6, 17, 58, 132, 136].flatMap((proto) => {
-      const ports =
-        proto === 1 || proto === 58 ? [0x0800, 0x0303, 0x8000, 0x0000] : [53, 80, 443, 8080, 40000];
-      return ports.map((port) => {
+    const rows = PROTOCOLS.flatMap((proto) =>
+      portsOf(proto).flatMap((port) => {
         const length = random.pick([16, 16, random.below(17)]);
         const mask = (ONES[16] << BigInt(16 - length)) & ONES[16];
-        return row(
-          `${side}_class`,
-          [exact(proto, 8), { value: BigInt(port) & mask, mask }],
-          `set_${side}_class`,
-          random.below(CLASSES),
+        return Array.from({ length: PAGES }, (_, page) =>
+          row(
+            `${side}_labels`,
+            [exact(page + 1, 32), exact(proto, 8), { value: BigInt(port) & mask, mask }],
+            `set_${side}_labels`,
+            ...words(someLabels(random, 0.5, PORT_BITS), 4),
+          ),
         );
-      });
-    });
+      }),
+    );
     return [...new Map(rows.map((r) => [JSON.stringify(r.entry.keys, hexBigints), r])).values()];
   });
 }
+
+const PROTOCOLS = [1, 6, 17, 58, 132, 136] as const;
+
+function portsOf(proto: number): readonly number[] {
+  return proto === 1 || proto === 58 ? [0x0800, 0x0303, 0x8000, 0x0000] : [53, 80, 443, 8080, 40000];
+}
+
+const SINGLE_PORTS = [0, 53, 443, 8080, 0x0800, 0x8000] as const;
 
 function diagrams(random: Random): TableRow[] {
   const node = (): number => (random.chance(0.7) ? 1 + random.below(NODES) : leaf());
@@ -151,23 +204,53 @@ function diagrams(random: Random): TableRow[] {
     for (const direction of [1, 2]) {
       // Pod C may send nothing: it has no root in that direction.
       if (port === PORT.podC && direction === 2) continue;
-      rows.push(row('endpoint_root', [exact(EP[port], 32), exact(direction, 8)], 'root', ...chain(6)));
+      const key = [exact(EP[port], 32), exact(direction, 8)];
+      rows.push(row('endpoint_root', key, 'root', 1 + random.below(PAGES), ...chain(6)));
     }
   const levels = [
-    ['step_src', 'src_next', 5, 32],
-    ['step_dst', 'dst_next', 4, 32],
-    ['step_proto', 'proto_next', 3, 8],
-    ['step_dport', 'dport_next', 2, 32],
-    ['step_sport', 'sport_next', 1, 32],
+    ['step_proto', 'proto_next', 3, 8, [1, 6, 17, 47, 58, 132, 136], 0.6],
+    ['step_dport', 'dport_next', 2, 16, SINGLE_PORTS, 0.3],
+    ['step_sport', 'sport_next', 1, 16, SINGLE_PORTS, 0.3],
   ] as const;
-  for (const [table, action, params, bits] of levels)
-    for (let from = 1; from <= NODES; from++) {
-      const values = table === 'step_proto' ? [1, 6, 17, 47, 58, 132, 136] : [...Array(CLASSES).keys()];
-      for (const value of values)
-        if (random.chance(0.6))
-          rows.push(row(table, [exact(from, 32), exact(value, bits)], action, ...chain(params)));
+  const asking = [
+    ['src', 'src', 5, LABEL_BITS, 8],
+    ['dst', 'dst', 4, LABEL_BITS, 8],
+    ['dport', 'dport_range', 2, PORT_BITS, 4],
+    ['sport', 'sport_range', 1, PORT_BITS, 4],
+  ] as const;
+  for (let from = 1; from <= NODES; from++) {
+    for (const [side, step, params, bits, count] of asking) {
+      if (random.chance(0.2)) continue;
+      const asked = Array.from({ length: 1 + random.below(3) }, () => random.pick(bits));
+      const mask = asked.reduce((all, at) => all | (1n << BigInt(at)), 0n);
+      const page = count === 4 ? [1 + random.below(PAGES)] : [];
+      rows.push(row(`${side}_mask`, [exact(from, 32)], `ask_${side}`, ...page, ...words(mask, count)));
+      for (const value of partsOf([...new Set(asked)]))
+        if (random.chance(0.6)) {
+          const key = [exact(from, 32), ...words(value, count).map((word) => exact(word, 64))];
+          rows.push(row(`step_${step}`, key, `${step}_next`, ...chain(params)));
+        }
     }
+    for (const [table, action, params, bits, values, share] of levels)
+      for (const value of values)
+        if (random.chance(share))
+          rows.push(row(table, [exact(from, 32), exact(value, bits)], action, ...chain(params)));
+  }
   return rows;
+}
+
+function someLabels(random: Random, share: number, bits: readonly number[] = LABEL_BITS): bigint {
+  return bits.reduce((all, at) => (random.chance(share) ? all | (1n << BigInt(at)) : all), 0n);
+}
+
+/** Every combination of `bits`. */
+function partsOf(bits: readonly number[]): readonly bigint[] {
+  return bits.reduce<bigint[]>((parts, at) => [...parts, ...parts.map((p) => p | (1n << BigInt(at)))], [0n]);
+}
+
+/** w0, w1, …: bits 0..63, 64..127, … */
+function words(bits: bigint, count = 8): bigint[] {
+  return Array.from({ length: count }, (_, i) => (bits >> BigInt(64 * i)) & ONES[64]);
 }
 
 function exact(value: number | bigint, bits: keyof typeof ONES): SpecKey {

@@ -55,16 +55,16 @@ async def failure(awaitable):
 
 POD = P4TableEntry("port_in", match=P4TableMatch(port=3), action=P4TableAction("from_pod", ep=77))
 NET = P4TableEntry(
-    "addr_class_prefix",
-    match=P4TableMatch(hi=(0, 0xFFFFFFFFFFFFFFFF), lo=(0xFFFF0A000000, 0xFFFFFFFFFF000000)),
-    action=P4TableAction("set_prefix_class", **{"class": 12}),
+    "addr_labels_prefix",
+    match=P4TableMatch(page=1, hi=(0, 0xFFFFFFFFFFFFFFFF), lo=(0xFFFF0A000000, 0xFFFFFFFFFF000000)),
+    action=P4TableAction("set_prefix_labels", w0=12, w1=0, w2=0, w3=0, w4=0, w5=0, w6=0, w7=1),
     priority=104,
     metadata=b"10.0.0.0/8",
 )
 PORTS = P4TableEntry(
-    "dport_class",
-    match=P4TableMatch(proto=6, port=(0x1F90, 12)),
-    action=P4TableAction("set_dport_class", **{"class": 5}),
+    "dport_labels",
+    match=P4TableMatch(page=1, proto=6, port=(0x1F90, 12)),
+    action=P4TableAction("set_dport_labels", w0=5, w1=0, w2=0, w3=1),
 )
 
 

@@ -72,17 +72,21 @@ def pod(port=3, ep=77):
 
 
 def tables(seen):
-    ports = sh.TableEntry("dport_class")(action="set_dport_class")
+    ports = sh.TableEntry("dport_labels")(action="set_dport_labels")
+    ports.match["page"] = "1"
     ports.match["proto"] = "6"
     ports.match["port"] = "0x1f90/12"
-    ports.action["class"] = "5"
-    net = sh.TableEntry("addr_class_prefix")(action="set_prefix_class", priority=104)
+    for word, labels in enumerate((5, 0, 0, 1)):
+        ports.action[f"w{word}"] = str(labels)
+    net = sh.TableEntry("addr_labels_prefix")(action="set_prefix_labels", priority=104)
+    net.match["page"] = "1"
     net.match["hi"] = "0&&&0xffffffffffffffff"
     net.match["lo"] = "0xffff0a000000&&&0xffffffffff000000"
-    net.action["class"] = "12"
+    for word, labels in enumerate((12, 0, 0, 0, 0, 0, 0, 1)):
+        net.action[f"w{word}"] = str(labels)
     for entry in (pod(), ports, net):
         entry.insert()
-    seen["inserted"] = [entry for table in ("port_in", "dport_class", "addr_class_prefix") for entry in read(table)]
+    seen["inserted"] = [entry for table in ("port_in", "dport_labels", "addr_labels_prefix") for entry in read(table)]
     seen["one"] = read("port_in", lambda p: p.match.set(port="3"))
     seen["twice"] = failure(pod().insert)
     pod(ep=78).modify()
@@ -90,7 +94,7 @@ def tables(seen):
     seen["absent"] = failure(pod(port=4).delete)
     for entry in (pod(), ports, net):
         entry.delete()
-    seen["deleted"] = [entry for table in ("port_in", "dport_class", "addr_class_prefix") for entry in read(table)]
+    seen["deleted"] = [entry for table in ("port_in", "dport_labels", "addr_labels_prefix") for entry in read(table)]
 
 
 def counters(seen):

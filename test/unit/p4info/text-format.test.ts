@@ -85,8 +85,9 @@ describe('p4info in text format', () => {
   test('the p4info of the P4-DPDK pipeline', () => {
     expect(existsSync(calico)).toBe(true);
     const info = parseP4InfoText(readFileSync(calico, 'utf8'));
-    const table = info.tables.find((t) => t.preamble!.alias === 'addr_class_prefix')!;
+    const table = info.tables.find((t) => t.preamble!.alias === 'addr_labels_prefix')!;
     expect(table.matchFields.map((f) => [f.bitwidth, f.match?.value])).toEqual([
+      [32, p4info.MatchField_MatchType.EXACT],
       [64, p4info.MatchField_MatchType.TERNARY],
       [64, p4info.MatchField_MatchType.TERNARY],
     ]);

@@ -16,11 +16,12 @@ const catalogue = buildCatalogue(
 const names = P4_DPDK_TABLES.map((t) => t.table);
 
 const exact = (value: bigint): MatchValue => ({ kind: 'exact', value });
-const CLASS: Row = {
-  table: 'addr_class',
-  match: { hi: exact(0n), lo: exact(0xffff_0a01_0101n) },
-  action: 'set_class',
-  params: { class: 7n },
+const NO_LABELS = { w0: 0n, w1: 0n, w2: 0n, w3: 0n, w4: 0n, w5: 0n, w6: 0n, w7: 0n };
+const LABELS: Row = {
+  table: 'addr_labels',
+  match: { page: exact(1n), hi: exact(0n), lo: exact(0xffff_0a01_0101n) },
+  action: 'set_labels',
+  params: { ...NO_LABELS, w0: 7n, w7: 1n },
 };
 
 function rowOf(table: TableInfo): fc.Arbitrary<Row> {
@@ -67,14 +68,14 @@ function rowOf(table: TableInfo): fc.Arbitrary<Row> {
 describe('catalogue', () => {
   it('has every table and counter that the adapter names, by alias and by full name', () => {
     catalogue.requireTables(names);
-    expect(catalogue.table('MainControl.addr_class')).toBe(catalogue.table('addr_class'));
+    expect(catalogue.table('MainControl.addr_labels')).toBe(catalogue.table('addr_labels'));
     expect(P4_DPDK_COUNTERS.map((name) => catalogue.counter(name).name)).toEqual(P4_DPDK_COUNTERS);
-    expect(catalogue.table('addr_class').size).toBe(262144);
+    expect(catalogue.table('addr_labels').size).toBe(262144);
   });
 
   it('names all tables that are missing, and what there is', () => {
     expect(() => {
-      catalogue.requireTables(['addr_class', 'nat_in', 'nat_out']);
+      catalogue.requireTables(['addr_labels', 'nat_in', 'nat_out']);
     }).toThrow(/has no tables nat_in, nat_out; it has port_in, pod_source, /);
   });
 });
@@ -93,16 +94,18 @@ describe('rows as table entries', () => {
 
   it('are canonical on the wire, with fields that match anything left out', () => {
     const entry = encodeEntry(catalogue, {
-      table: 'addr_class_prefix',
+      table: 'addr_labels_prefix',
       match: {
+        page: exact(1n),
         hi: { kind: 'ternary', value: 0n, mask: 0n },
         lo: { kind: 'ternary', value: 0x0100n, mask: 0xff00n },
       },
       priority: 9,
-      action: 'set_prefix_class',
-      params: { class: 0n },
+      action: 'set_prefix_labels',
+      params: NO_LABELS,
     });
     expect(entry.match.map((m) => m.fieldMatchType)).toEqual([
+      { $case: 'exact', value: { value: Buffer.from([1]) } },
       { $case: 'ternary', value: { value: Buffer.from([1, 0]), mask: Buffer.from([0xff, 0]) } },
     ]);
     expect(entry.priority).toBe(9);
@@ -113,49 +116,49 @@ describe('rows as table entries', () => {
   it.each<[string, Row, RegExp]>([
     [
       'a missing parameter',
-      { ...CLASS, params: {} },
-      /addr_class hi=0x0 lo=0xffff0a010101 .*parameter class .* is missing/,
+      { ...LABELS, params: {} },
+      /addr_labels page=0x1 hi=0x0 lo=0xffff0a010101 .*parameter w0 .* is missing/,
     ],
-    ['a parameter too many', { ...CLASS, params: { class: 1n, other: 1n } }, /no parameter other/],
+    ['a parameter too many', { ...LABELS, params: { ...LABELS.params, other: 1n } }, /no parameter other/],
     [
       'a parameter too wide',
-      { ...CLASS, params: { class: 1n << 32n } },
-      /class of action set_class has 32 bits/,
+      { ...LABELS, params: { ...LABELS.params, w3: 1n << 64n } },
+      /w3 of action set_labels has 64 bits/,
     ],
-    ['a missing field', { ...CLASS, match: { hi: exact(0n) } }, /field lo is missing/],
-    ['an unknown field', { ...CLASS, match: { ...CLASS.match, mid: exact(0n) } }, /no field mid/],
+    ['a missing field', { ...LABELS, match: { page: exact(1n), hi: exact(0n) } }, /field lo is missing/],
+    ['an unknown field', { ...LABELS, match: { ...LABELS.match, mid: exact(0n) } }, /no field mid/],
     [
       'a field too wide',
-      { ...CLASS, match: { hi: exact(1n << 64n), lo: exact(0n) } },
+      { ...LABELS, match: { ...LABELS.match, hi: exact(1n << 64n) } },
       /field hi has 64 bits/,
     ],
     [
       'a field of another kind',
-      { ...CLASS, match: { hi: exact(0n), lo: { kind: 'lpm', value: 0n, prefixLen: 1 } } },
+      { ...LABELS, match: { ...LABELS.match, lo: { kind: 'lpm', value: 0n, prefixLen: 1 } } },
       /exact, not lpm/,
     ],
-    ['another table’s action', { ...CLASS, action: 'from_host' }, /no action from_host \(it has set_class/],
+    ['another table’s action', { ...LABELS, action: 'from_host' }, /no action from_host \(it has set_labels/],
     [
       'an action for the default only',
-      { ...CLASS, action: 'class_miss', params: {} },
+      { ...LABELS, action: 'labels_miss', params: {} },
       /can only be the table's default/,
     ],
-    ['a priority where none is', { ...CLASS, priority: 3 }, /no priority/],
-    ['an unknown table', { ...CLASS, table: 'nat' }, /no table nat/],
+    ['a priority where none is', { ...LABELS, priority: 3 }, /no priority/],
+    ['an unknown table', { ...LABELS, table: 'nat' }, /no table nat/],
   ])('are refused with %s', (_, row, message) => {
     expect(() => encodeEntry(catalogue, row)).toThrow(message);
   });
 
   it('of a ternary table need a priority, and no bits outside the mask', () => {
     const row: Row = {
-      table: 'addr_class_prefix',
-      match: {},
-      action: 'set_prefix_class',
-      params: { class: 1n },
+      table: 'addr_labels_prefix',
+      match: { page: exact(1n) },
+      action: 'set_prefix_labels',
+      params: NO_LABELS,
     };
     expect(() => encodeEntry(catalogue, row)).toThrow('need a priority');
     const stray: MatchValue = { kind: 'ternary', value: 3n, mask: 2n };
-    expect(() => encodeEntry(catalogue, { ...row, priority: 1, match: { lo: stray } })).toThrow(
+    expect(() => encodeEntry(catalogue, { ...row, priority: 1, match: { ...row.match, lo: stray } })).toThrow(
       'its mask ignores',
     );
   });

@@ -19,12 +19,24 @@ const pipeline = loadP4DpdkPipeline();
 const catalogue = buildCatalogue(pipeline.p4info);
 const exact = (value: number | bigint): MatchValue => ({ kind: 'exact', value: BigInt(value) });
 
-function address(lo: number, cls: number): Row {
+function words(low: number): Record<string, bigint> {
+  return { w0: BigInt(low), w1: 0n, w2: 0n, w3: 0n, w4: 0n, w5: 0n, w6: 0n, w7: 1n << 63n };
+}
+
+function portWords(low: number): Record<string, bigint> {
+  return { w0: BigInt(low), w1: 0n, w2: 0n, w3: 1n << 63n };
+}
+
+function keys(words: Readonly<Record<string, bigint>>): Record<string, MatchValue> {
+  return Object.fromEntries(Object.entries(words).map(([name, word]) => [name, exact(word)]));
+}
+
+function address(lo: number, labels: number): Row {
   return {
-    table: 'addr_class',
-    match: { hi: exact(0), lo: exact(lo) },
-    action: 'set_class',
-    params: { class: BigInt(cls) },
+    table: 'addr_labels',
+    match: { page: exact(1), hi: exact(0), lo: exact(lo) },
+    action: 'set_labels',
+    params: words(labels),
   };
 }
 
@@ -165,8 +177,8 @@ describe('writing and reading', () => {
       'OK',
       'OK',
     ]);
-    const rows = await live.readTable('addr_class');
-    expect(rows.map((r) => `${r.match['lo']!.value} ${r.params['class']}`).sort()).toEqual([
+    const rows = await live.readTable('addr_labels');
+    expect(rows.map((r) => `${r.match['lo']!.value} ${r.params['w0']}`).sort()).toEqual([
       '1 1',
       '2 7',
       '4 1',
@@ -178,25 +190,25 @@ describe('writing and reading', () => {
   it('reads a wildcard row of a ternary table, and only that', async () => {
     const live = await target();
     const any: Row = {
-      table: 'addr_class_prefix',
-      match: {},
+      table: 'addr_labels_prefix',
+      match: { page: exact(1) },
       priority: 1,
-      action: 'set_prefix_class',
-      params: { class: 3n },
+      action: 'set_prefix_labels',
+      params: words(3),
     };
-    const some: Row = { ...any, match: { lo: { kind: 'ternary', value: 4n, mask: 4n } } };
+    const some: Row = { ...any, match: { ...any.match, lo: { kind: 'ternary', value: 4n, mask: 4n } } };
     await live.write([any, some].map((row) => ({ type: 'insert', row })));
     expect(await live.readRow(any)).toEqual(any);
-    expect((await live.readTable('addr_class_prefix')).map(rowKey).sort()).toEqual(
+    expect((await live.readTable('addr_labels_prefix')).map(rowKey).sort()).toEqual(
       [any, some].map(rowKey).sort(),
     );
   });
 
   it('says that there is no pipeline to read', async () => {
     const live = new LiveRows(await connect(), catalogue, EMBEDDED_SWITCH);
-    await expect(live.readTable('addr_class')).rejects.toMatchObject({
+    await expect(live.readTable('addr_labels')).rejects.toMatchObject({
       code: 'PIPELINE_MISMATCH',
-      message: expect.stringContaining('could not read table addr_class') as string,
+      message: expect.stringContaining('could not read table addr_labels') as string,
     });
   });
 
@@ -205,8 +217,8 @@ describe('writing and reading', () => {
     const rows = Array.from({ length: 20_000 }, (_, i) => address(i + 1, i % 7));
     const outcomes = await live.write(rows.map((row) => ({ type: 'insert', row })));
     expect(outcomes.filter((o) => !o.ok)).toEqual([]);
-    const [contents] = await readTables(live, ['addr_class']);
-    expect(contents).toMatchObject({ table: 'addr_class', entries: 20_000, size: 262144 });
+    const [contents] = await readTables(live, ['addr_labels']);
+    expect(contents).toMatchObject({ table: 'addr_labels', entries: 20_000, size: 262144 });
   });
 
   it('reads counters', async () => {
@@ -232,6 +244,7 @@ describe('reconciler on the embedded switch', () => {
       match: { ep: exact(1), direction: exact(2) },
       action: 'root',
       params: {
+        page: 1n,
         node: 9n,
         d1: 0x8000_0000n,
         d2: 0x8000_0000n,
@@ -242,23 +255,42 @@ describe('reconciler on the embedded switch', () => {
     },
     {
       table: 'step_dport',
-      match: { node: exact(9), value: exact(1) },
+      match: { node: exact(9), port: exact(443) },
       action: 'dport_next',
       params: { node: 0xc000_0000n, d1: 0xc000_0000n },
     },
     {
-      table: 'dport_class',
-      match: { proto: exact(6), port: { kind: 'lpm', value: 80n, prefixLen: 16 } },
-      action: 'set_dport_class',
-      params: { class: 1n },
+      table: 'step_dport_range',
+      match: { node: exact(9), ...keys(portWords(1)) },
+      action: 'dport_range_next',
+      params: { node: 0xc000_0000n, d1: 0xc000_0000n },
+    },
+    {
+      table: 'dport_mask',
+      match: { node: exact(9) },
+      action: 'ask_dport',
+      params: { page: 1n, ...portWords(3) },
+    },
+    { table: 'src_mask', match: { node: exact(11) }, action: 'ask_src', params: words(4) },
+    {
+      table: 'step_src',
+      match: { node: exact(11), ...keys(words(4)) },
+      action: 'src_next',
+      params: { node: 9n, d1: 9n, d2: 9n, d3: 9n, d4: 0x8000_0000n },
+    },
+    {
+      table: 'dport_labels',
+      match: { page: exact(1), proto: exact(6), port: { kind: 'lpm', value: 80n, prefixLen: 16 } },
+      action: 'set_dport_labels',
+      params: portWords(1),
     },
     address(5, 4),
     {
-      table: 'addr_class_prefix',
-      match: { hi: { kind: 'ternary', value: 0n, mask: 0n } },
+      table: 'addr_labels_prefix',
+      match: { page: exact(1), hi: { kind: 'ternary', value: 0n, mask: 0n } },
       priority: 1,
-      action: 'set_prefix_class',
-      params: { class: 2n },
+      action: 'set_prefix_labels',
+      params: words(2),
     },
   ];
   const text = (rows: readonly Row[]): string[] => rows.map((r) => `${rowKey(r)} ${rowContent(r)}`).sort();

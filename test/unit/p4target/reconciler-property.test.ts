@@ -9,6 +9,7 @@ import {
   TOY_ORDER,
   ToyCompiler,
   ToyTarget,
+  type Page,
   type Rule,
   type ToyState,
 } from './toy-policy';
@@ -27,15 +28,23 @@ const rule: fc.Arbitrary<Rule> = fc
     ...(dst === undefined ? {} : { dst }),
     allow,
   }));
-const program = fc.option(fc.array(rule, { maxLength: 4 }), { nil: undefined });
+/** Half of them end in "allow the rest": there a row that is missing lets packets through. */
+const program = fc.option(
+  fc
+    .tuple(fc.array(rule, { maxLength: 4 }), fc.boolean())
+    .map(([rules, open]) => (open ? [...rules, { allow: true }] : rules)),
+  { nil: undefined, freq: 8 },
+);
+const page = fc.constantFrom<Page>(1, 1, 1, 2);
 const state: fc.Arbitrary<ToyState> = fc.record({
   labels: fc.tuple(labelBits, labelBits, labelBits, labelBits),
   prefixLabels: fc.tuple(labelBits, labelBits),
   programs: fc.tuple(program, program),
+  pages: fc.tuple(page, page),
 });
 /** States in which, half of the time, an endpoint or an address stays as it was. */
 const history = fc
-  .array(fc.tuple(state, fc.array(fc.boolean(), { minLength: 8, maxLength: 8 })), {
+  .array(fc.tuple(state, fc.array(fc.boolean(), { minLength: 10, maxLength: 10 })), {
     minLength: 1,
     maxLength: 5,
   })
@@ -49,11 +58,17 @@ const history = fc
         labels: merge(next.labels, last.labels, 0),
         prefixLabels: merge(next.prefixLabels, last.prefixLabels, 4),
         programs: merge(next.programs, last.programs, 6),
+        pages: merge(next.pages, last.pages, 8),
       });
     }
     return made;
   });
-const EMPTY: ToyState = { labels: [0, 0, 0, 0], prefixLabels: [0, 0], programs: [undefined, undefined] };
+const EMPTY: ToyState = {
+  labels: [0, 0, 0, 0],
+  prefixLabels: [0, 0],
+  programs: [undefined, undefined],
+  pages: [1, 1],
+};
 
 /** Complains when a packet gets what none of `states`, mixed per address and endpoint, gives. */
 function checkVerdicts(
@@ -215,7 +230,7 @@ describe.each([
           }
         }
         // Covers need a place of their own.
-        sizes['addr_class_prefix'] = (sizes['addr_class_prefix'] ?? 0) + ADDRESSES.length;
+        sizes['addr_labels_prefix'] = (sizes['addr_labels_prefix'] ?? 0) + 2 * ADDRESSES.length;
         const target = new ToyTarget({ modify, sizes });
         const reconciler = new Reconciler(target, TOY_ORDER);
         let before = EMPTY;

@@ -14,6 +14,7 @@ const POLICED: ToyState = {
     ],
     [{ allow: true }],
   ],
+  pages: [1, 1],
 };
 
 async function ready(state: ToyState = POLICED) {
@@ -47,9 +48,11 @@ describe('reconciler', () => {
   });
 
   it('F1: shuts only the gates that lead to a node whose row was refused, and opens them again later', async () => {
-    const { compiler, target, reconciler } = await ready();
-    // A new class, which the program of endpoint 0 tells apart and that of endpoint 1 does not.
-    reconciler.replaceDesired(compiler.rows({ ...POLICED, labels: [1, 2, 3, 0] }));
+    const [rules, other] = POLICED.programs;
+    const before: ToyState = { ...POLICED, programs: [[{ src: 2, dst: 0, allow: true }, ...rules!], other] };
+    const { compiler, target, reconciler } = await ready(before);
+    // Labels 0 and 2 at once: the program of endpoint 0 has no row for that yet, and that of endpoint 1 does not ask.
+    reconciler.replaceDesired(compiler.rows({ ...before, labels: [1, 2, 1, 0] }));
     target.refuse = refuseInsert('step_src');
     const result = await reconciler.apply();
     expect(gates(target)).toEqual([1n]);
@@ -64,10 +67,10 @@ describe('reconciler', () => {
     expect(gates(target)).toEqual([0n, 1n]);
   });
 
-  it('F2: shuts the gates of programs that mind when the class of an address can not be written, and no others', async () => {
+  it('F2: shuts the gates of programs that mind when the labels of an address can not be written, and no others', async () => {
     const { compiler, target, reconciler } = await ready();
     reconciler.replaceDesired(compiler.rows({ ...POLICED, labels: [2, 2, 0, 0] }));
-    target.refuse = refuseInsert('addr_class');
+    target.refuse = refuseInsert('addr_labels');
     const result = await reconciler.apply();
     // Endpoint 1 has the same verdict for every address.
     expect(gates(target)).toEqual([1n]);
@@ -141,9 +144,9 @@ describe('reconciler', () => {
     await reconciler.load();
     const rows = compiler.rows(POLICED);
     // Another controller's doing, after our read.
-    const [same, other] = rows.filter((row) => row.table === 'addr_class');
+    const [same, other] = rows.filter((row) => row.table === 'addr_labels');
     target.rows.set(rowKey(same!), same!);
-    target.rows.set(rowKey(other!), { ...other!, params: { class: 4711n } });
+    target.rows.set(rowKey(other!), { ...other!, params: { ...other!.params, w1: 4711n } });
     reconciler.replaceDesired(rows);
     expect((await reconciler.apply()).error).toBeUndefined();
     expect(target.rows.get(rowKey(other!))!.params).toEqual(other!.params);
@@ -151,11 +154,11 @@ describe('reconciler', () => {
 
   it('inserts a row that it believed to be there, and takes a row that is gone for deleted', async () => {
     const { compiler, target, reconciler } = await ready();
-    const gone = [...target.rows.values()].filter((row) => row.table === 'addr_class');
+    const gone = [...target.rows.values()].filter((row) => row.table === 'addr_labels');
     for (const row of gone) target.rows.delete(rowKey(row));
     reconciler.replaceDesired(compiler.rows({ ...POLICED, labels: [2, 0, 0, 0] }));
     expect((await reconciler.apply()).error).toBeUndefined();
-    expect(target.count('addr_class')).toBe(1);
+    expect(target.count('addr_labels')).toBe(1);
   });
 
   it('F5: reads the target again after it could not be reached', async () => {

@@ -7,7 +7,8 @@ import { status } from '@grpc/grpc-js';
 
 /*
  * A toy of the whole: four addresses with labels, endpoints with a rule list over source and destination labels, and
- * the rows that a compiler would make of them (source step, destination step; classes and nodes interned, never reused).
+ * the rows that a compiler would make of them (source step, destination step; nodes interned, never reused), on two pages that give
+ * the labels other bits.
  * Small enough that every packet's verdict can be looked up after every single update.
  */
 
@@ -18,13 +19,20 @@ export interface Rule {
 }
 
 export interface ToyState {
-  /** By address 0..3: a bit set of labels; single addresses have rows in addr_class. */
+  /** By address 0..3: a bit set of labels; single addresses have rows in addr_labels. */
   readonly labels: readonly number[];
-  /** By prefix `address >> 1`: labels of both addresses in it; a row of addr_class_prefix unless there are none. */
+  /** By prefix `address >> 1`: labels of both addresses in it; a row of addr_labels_prefix unless there are none. */
   readonly prefixLabels: readonly number[];
   /** By endpoint: its rules; undefined where there is no such endpoint. */
   readonly programs: readonly (readonly Rule[] | undefined)[];
+  /** By endpoint: the page that its program reads. The rows of a page that nobody reads are not there. */
+  readonly pages: readonly Page[];
 }
+
+export type Page = 1 | 2;
+
+/** By page and label, the bit: at the ends of words, and in several. */
+const BITS: Readonly<Record<Page, readonly number[]>> = { 1: [0, 63, 511], 2: [64, 0, 448] };
 
 export const ADDRESSES = [0, 1, 2, 3] as const;
 
@@ -59,42 +67,48 @@ export class ToyCompiler {
   rows(state: ToyState): Row[] {
     const rows = new Map<string, Row>();
     const add = (row: Row): void => void rows.set(rowKey(row), row);
-    const classes = new Set<number>();
-    for (const [prefix, labels] of state.prefixLabels.entries()) {
-      if (labels === 0) continue;
-      classes.add(labels);
-      add({
-        table: 'addr_class_prefix',
-        match: { lo: { kind: 'ternary', value: BigInt(prefix << 1), mask: 0xfffffffffffffffen } },
-        priority: 2,
-        action: 'set_prefix_class',
-        params: { class: this.#classId(labels) },
+    const read = new Set(state.pages.filter((_, ep) => state.programs[ep] !== undefined));
+    const given = new Set([
+      0,
+      ...state.prefixLabels,
+      ...ADDRESSES.map((address) => labelsOf(state, address)),
+    ]);
+    for (const page of read) {
+      const prefixRow = (value: bigint, mask: bigint, labels: number): Row => ({
+        table: 'addr_labels_prefix',
+        match: { page: exact(BigInt(page)), hi: ternary(0n, 0n), lo: ternary(value, mask) },
+        priority: mask === 0n ? 1 : 2,
+        action: 'set_prefix_labels',
+        params: words(bitsOf(page, labels)),
       });
-    }
-    for (const address of ADDRESSES) {
-      if (state.labels[address] === 0) continue;
-      const labels = labelsOf(state, address);
-      classes.add(labels);
-      add({
-        table: 'addr_class',
-        match: { hi: exact(0n), lo: exact(BigInt(address)) },
-        action: 'set_class',
-        params: { class: this.#classId(labels) },
-      });
+      add(prefixRow(0n, 0n, 0));
+      for (const [prefix, labels] of state.prefixLabels.entries()) {
+        if (labels !== 0) add(prefixRow(BigInt(prefix << 1), 0xfffffffffffffffen, labels));
+      }
+      for (const address of ADDRESSES) {
+        if (state.labels[address] === 0) continue;
+        add({
+          table: 'addr_labels',
+          match: { page: exact(BigInt(page)), hi: exact(0n), lo: exact(BigInt(address)) },
+          action: 'set_labels',
+          params: words(bitsOf(page, labelsOf(state, address))),
+        });
+      }
     }
     for (const [ep, rules] of state.programs.entries()) {
       if (!rules) continue;
-      const root = this.#srcNode(rules, classes, add);
+      const at: Compiling = { page: state.pages[ep]!, given, add };
+      const root = this.#srcNode(rules, at);
       add({
         table: 'endpoint_root',
         match: { ep: exact(BigInt(ep)), direction: exact(1n) },
         action: 'root',
         params: {
+          page: BigInt(at.page),
           node: root,
           d1: this.#dstNode(
             rules.filter((r) => r.src === undefined),
-            classes,
-            add,
+            at,
           ),
         },
       });
@@ -108,22 +122,23 @@ export class ToyCompiler {
     return [...rows.values()];
   }
 
-  #srcNode(rules: readonly Rule[], classes: ReadonlySet<number>, add: (row: Row) => void): bigint {
-    const node = this.#id(`src ${JSON.stringify(rules)}`);
-    for (const labels of classes) {
+  #srcNode(rules: readonly Rule[], at: Compiling): bigint {
+    const node = this.#id(`src ${at.page} ${JSON.stringify(rules)}`);
+    const asked = labelsAsked(rules.map((r) => r.src));
+    this.#mask('src', node, asked, at);
+    const byDefault = this.#dstNode(
+      rules.filter((r) => r.src === undefined),
+      at,
+    );
+    for (const labels of new Set([...at.given].map((all) => all & asked))) {
       const rest = rules
         .filter((r) => has(labels, r.src))
         .map(({ dst, allow }) => (dst === undefined ? { allow } : { dst, allow }));
-      const next = this.#dstNode(rest, classes, add);
-      const byDefault = this.#dstNode(
-        rules.filter((r) => r.src === undefined),
-        classes,
-        add,
-      );
+      const next = this.#dstNode(rest, at);
       if (next === byDefault) continue;
-      add({
+      at.add({
         table: 'step_src',
-        match: { node: exact(node), value: exact(this.#classId(labels)) },
+        match: { node: exact(node), ...exactWords(bitsOf(at.page, labels)) },
         action: 'src_next',
         params: { node: next, d1: this.#dstDefault(rest) },
       });
@@ -131,15 +146,17 @@ export class ToyCompiler {
     return node;
   }
 
-  #dstNode(rules: readonly Rule[], classes: ReadonlySet<number>, add: (row: Row) => void): bigint {
+  #dstNode(rules: readonly Rule[], at: Compiling): bigint {
     const clean = rules.map(({ dst, allow }) => (dst === undefined ? { allow } : { dst, allow }));
-    const node = this.#id(`dst ${JSON.stringify(clean)}`);
-    for (const labels of classes) {
+    const node = this.#id(`dst ${at.page} ${JSON.stringify(clean)}`);
+    const asked = labelsAsked(clean.map((r) => r.dst));
+    this.#mask('dst', node, asked, at);
+    for (const labels of new Set([...at.given].map((all) => all & asked))) {
       const leaf = evaluate(clean, 0, labels) === 'allow' ? ALLOW : DENY;
       if (leaf === this.#dstDefault(clean)) continue;
-      add({
+      at.add({
         table: 'step_dst',
-        match: { node: exact(node), value: exact(this.#classId(labels)) },
+        match: { node: exact(node), ...exactWords(bitsOf(at.page, labels)) },
         action: 'dst_next',
         params: { node: leaf },
       });
@@ -149,15 +166,21 @@ export class ToyCompiler {
     return node;
   }
 
+  #mask(side: 'src' | 'dst', node: bigint, asked: number, at: Compiling): void {
+    if (asked === 0) return;
+    at.add({
+      table: `${side}_mask`,
+      match: { node: exact(node) },
+      action: `ask_${side}`,
+      params: words(bitsOf(at.page, asked)),
+    });
+  }
+
   /** Leaf that a miss at a destination node gives: what an address without labels gets. */
   readonly defaults = new Map<bigint, bigint>();
 
   #dstDefault(rules: readonly Rule[]): bigint {
     return evaluate(rules, 0, 0) === 'allow' ? ALLOW : DENY;
-  }
-
-  #classId(labels: number): bigint {
-    return this.#id(`class ${labels}`);
   }
 
   #id(content: string): bigint {
@@ -169,8 +192,37 @@ export class ToyCompiler {
   }
 }
 
+/** What the rows of a program depend on: its page, the labels that addresses have, where rows go. */
+interface Compiling {
+  readonly page: Page;
+  readonly given: ReadonlySet<number>;
+  readonly add: (row: Row) => void;
+}
+
+function labelsAsked(labels: readonly (number | undefined)[]): number {
+  return labels.reduce<number>((all, label) => (label === undefined ? all : all | (1 << label)), 0);
+}
+
+function bitsOf(page: Page, labels: number): bigint {
+  return BITS[page].reduce((bits, at, label) => (has(labels, label) ? bits | (1n << BigInt(at)) : bits), 0n);
+}
+
+function words(bits: bigint): Record<string, bigint> {
+  return Object.fromEntries(
+    Array.from({ length: 8 }, (_, i) => [`w${i}`, BigInt.asUintN(64, bits >> BigInt(64 * i))]),
+  );
+}
+
+function exactWords(bits: bigint): Record<string, { kind: 'exact'; value: bigint }> {
+  return Object.fromEntries(Object.entries(words(bits)).map(([name, word]) => [name, exact(word)]));
+}
+
 function exact(value: bigint): { kind: 'exact'; value: bigint } {
   return { kind: 'exact', value };
+}
+
+function ternary(value: bigint, mask: bigint): { kind: 'ternary'; value: bigint; mask: bigint } {
+  return { kind: 'ternary', value, mask };
 }
 
 export interface ToyTargetOptions {
@@ -252,23 +304,38 @@ export class ToyTarget implements RowTarget {
   ): 'allow' | 'deny' | 'shut' {
     const root = this.#find('endpoint_root', { ep: BigInt(ep), direction: 1n });
     if (!root) return 'shut';
-    const step = this.#find('step_src', { node: root.params['node']!, value: this.#classOf(src) });
+    const page = root.params['page']!;
+    const step = this.#step('src', page, root.params['node']!, src);
+    if (step === 'dropped') return 'shut';
     const dstNode = step ? step.params['node']! : root.params['d1']!;
-    const last = this.#find('step_dst', { node: dstNode, value: this.#classOf(dst) });
+    const last = this.#step('dst', page, dstNode, dst);
+    if (last === 'dropped') return 'shut';
     const leaf = last ? last.params['node']! : defaults.get(dstNode)!;
     return leaf === ALLOW ? 'allow' : 'deny';
   }
 
-  #classOf(address: number): bigint {
-    const exactRow = this.#find('addr_class', { hi: 0n, lo: BigInt(address) });
-    if (exactRow) return exactRow.params['class']!;
+  /** The row of the node that the address hits; undefined: the default. */
+  #step(side: 'src' | 'dst', page: bigint, node: bigint, address: number): Row | 'dropped' | undefined {
+    const mask = this.#find(`${side}_mask`, { node });
+    if (!mask) return undefined;
+    const labels = this.#labelsOf(page, address);
+    if (!labels) return 'dropped';
+    const names = Object.keys(mask.params);
+    const left = Object.fromEntries(names.map((name) => [name, mask.params[name]! & labels[name]!]));
+    return this.#find(`step_${side}`, { node, ...left });
+  }
+
+  #labelsOf(page: bigint, address: number): Row['params'] | undefined {
+    const exactRow = this.#find('addr_labels', { page, hi: 0n, lo: BigInt(address) });
+    if (exactRow) return exactRow.params;
     let best: Row | undefined;
     for (const row of this.rows.values()) {
       const lo = row.match['lo'];
-      if (row.table !== 'addr_class_prefix' || lo?.kind !== 'ternary') continue;
-      if ((BigInt(address) & lo.mask) === lo.value && (row.priority ?? 0) > (best?.priority ?? 0)) best = row;
+      if (row.table !== 'addr_labels_prefix' || row.match['page']?.value !== page) continue;
+      if (lo?.kind !== 'ternary' || (BigInt(address) & lo.mask) !== lo.value) continue;
+      if ((row.priority ?? 0) > (best?.priority ?? 0)) best = row;
     }
-    return best?.params['class'] ?? 0n;
+    return best?.params;
   }
 
   #find(table: string, values: Readonly<Record<string, bigint>>): Row | undefined {

@@ -18,7 +18,6 @@ const artefacts = JSON.parse(read('artefacts.json')) as {
 const spec = parseSpec(read('calico.spec'));
 const p4info = parseP4InfoText(read('calico.p4info.txtpb'));
 const LEARNED = ['ct', 'fragments'];
-const KEYLESS = ['src_class_of', 'dst_class_of'];
 
 test('every source and artefact is the one that was recorded when it was compiled', () => {
   const recorded = { ...artefacts.sources, ...artefacts.artefacts };
@@ -58,7 +57,7 @@ test('every table has the size that docs/pipeline.md says, in the spec and in p4
   const inSpec = new Map(
     [...spec.tables.values(), ...spec.learners.values()].map((table) => [table.name, table.size] as const),
   );
-  const names = [...inInfo.keys()].filter((name) => !KEYLESS.includes(name)).sort();
+  const names = [...inInfo.keys()].sort();
   expect([...documented.keys()].sort()).toEqual(names);
   for (const name of names) {
     expect([name, inInfo.get(name), inSpec.get(name)]).toEqual([
@@ -72,7 +71,7 @@ test('every table has the size that docs/pipeline.md says, in the spec and in p4
 test('the adapter writes every table that is not learned', () => {
   const writable = p4info.tables
     .map((table) => table.preamble!.alias)
-    .filter((name) => !LEARNED.includes(name) && !KEYLESS.includes(name));
+    .filter((name) => !LEARNED.includes(name));
   expect(P4_DPDK_TABLES.map(({ table }) => table).sort()).toEqual(writable.sort());
 });
 
@@ -86,10 +85,56 @@ test('no metadata of the program is a constant where a table looks it up', () =>
 
 test('no action reads a field after it has written another one that it read', () => {
   // The chain `node = d1; d1 = d2;` is folded by p4c into one move: the miss actions of the steps move exactly one field.
-  for (const level of ['src', 'dst', 'proto', 'dport', 'sport']) {
-    const body = new RegExp(`action ${level}_default args none \\{\\n([^}]*)\\}`).exec(
-      read('calico.spec'),
-    )?.[1];
-    expect(body?.trim().split(/\s*\n\s*/)).toEqual([`mov h.walk.node h.walk.on_${level}`, 'return']);
+  for (const level of ['src', 'dst', 'proto', 'dport', 'sport'])
+    expect(body(`${level}_default`)).toEqual([`mov h.walk.node h.walk.on_${level}`, 'return']);
+  for (const level of ['src', 'dst', 'dport', 'sport'])
+    expect(body(`${level}_not_asked`)).toEqual([`mov h.walk.node h.walk.on_${level}`, 'return']);
+});
+
+test('a mask is written whole, and labels are narrowed to it in place', () => {
+  const words = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => `h.walk.w${i} t.w${i}`);
+  for (const action of ['ask_src', 'ask_dst'])
+    expect(body(action)).toEqual([...words.map((word) => `mov ${word}`), 'return']);
+  for (const action of ['set_labels', 'set_prefix_labels'])
+    expect(body(action)).toEqual([...words.map((word) => `and ${word}`), 'return']);
+  const few = words.slice(0, 4);
+  for (const side of ['dport', 'sport']) {
+    const asks = ['page t.page', ...few.map((word) => word.replace('h.walk.', ''))];
+    expect(body(`ask_${side}`)).toEqual([...asks.map((field) => `mov h.walk.${field}`), 'return']);
+    expect(body(`set_${side}_labels`)).toEqual([...few.map((word) => `and ${word}`), 'return']);
+    // A port that has no labels has none of those that the node asks for.
+    expect(body(`${side}_labels_miss`)).toEqual([
+      ...few.map((word) => `mov ${word.split(' ')[0]} 0x0`),
+      'return',
+    ]);
   }
 });
+
+test('both walks end in the test whether the leaf allows', () => {
+  // p4c loses the comparison where it is the last operand of &&.
+  expect(read('calico.spec').match(/jmplt \w+ h\.walk\.node 0xC0000000/g)).toHaveLength(2);
+  expect(read('calico.spec').match(/mov m\.local_metadata_reason 0x[78]$/gm)).toHaveLength(2);
+});
+
+test('the key of a step over labels is the node and the words, side by side in one header', () => {
+  for (const [name, count] of [
+    ['step_src', 8],
+    ['step_dst', 8],
+    ['step_dport_range', 4],
+    ['step_sport_range', 4],
+  ] as const) {
+    const fields = spec.tables.get(name)!.keys.map(({ field }) => field);
+    expect(fields.map(({ text }) => text)).toEqual([
+      'h.walk.node',
+      ...[0, 1, 2, 3, 4, 5, 6, 7].slice(0, count).map((i) => `h.walk.w${i}`),
+    ]);
+    const offsets = fields.map(({ offset }) => offset - fields[0]!.offset);
+    expect(offsets).toEqual([0, 4, 12, 20, 28, 36, 44, 52, 60].slice(0, count + 1));
+  }
+});
+
+/** The instructions of an action. */
+function body(action: string): readonly string[] | undefined {
+  const found = new RegExp(`action ${action} args [^{]*\\{\\n([^}]*)\\}`).exec(read('calico.spec'))?.[1];
+  return found?.trim().split(/\s*\n\s*/);
+}

@@ -1,4 +1,5 @@
 import type { FelixModel, IpSet, Rule, WorkloadEndpoint } from '../../../src/model/model';
+import { bitsOf } from '../../../src/translators/policy/words';
 import { createPolicyCompiler } from '../../../src/translators/policy/compiler';
 import { describeStep, type Direction } from '../../../src/translators/policy/outcomes';
 import type { PacketTuple } from '../../../src/translators/policy/reference';
@@ -82,11 +83,15 @@ describe('classes', () => {
   test('addresses have a row only where the CIDR around them says something else; sets that no rule names have none', () => {
     const compiler = createPolicyCompiler();
     const { rows } = compiler.compile(model, endpoints(model));
-    const [row, ...rest] = table(rows, 'addr_class');
+    const [row, ...rest] = table(rows, 'addr_labels');
     expect(rest).toEqual([]);
     expect(row!.match['lo']).toEqual({ kind: 'exact', value: 0xffff_ac10_0009n });
-    expect(compiler.describeClass(Number(row!.params['class']))).toEqual(['IPv4', 'set a']);
-    const priorities = table(rows, 'addr_class_prefix')
+    const names = compiler.labelNames;
+    expect(bitsOf(row!.params).map((bit) => names.find((label) => label.bit === bit)!.name)).toEqual([
+      'IPv4',
+      'set a',
+    ]);
+    const priorities = table(rows, 'addr_labels_prefix')
       .map((r) => r.priority)
       .sort((a, b) => a! - b!);
     // ::/0, the IPv4 catch-all, /8, /16, /24: the prefix length in 128 bits plus one.
@@ -97,12 +102,13 @@ describe('classes', () => {
     const { rows } = createPolicyCompiler().compile(modelOf({}), []);
     const lo = { kind: 'ternary', value: 0xffff_0000_0000n, mask: 0xffff_ffff_0000_0000n };
     const hi = { kind: 'ternary', value: 0n, mask: 0xffff_ffff_ffff_ffffn };
+    const page = { kind: 'exact', value: 1n };
     const matches = [...rows.values()]
       .sort((a, b) => a.priority! - b.priority!)
       .map((r) => [r.table, r.match]);
     expect(matches).toEqual([
-      ['addr_class_prefix', {}],
-      ['addr_class_prefix', { hi, lo }],
+      ['addr_labels_prefix', { page }],
+      ['addr_labels_prefix', { page, hi, lo }],
     ]);
   });
 
@@ -141,7 +147,7 @@ describe('numbers', () => {
     members.add('10.1.0.77/32');
     const next = ingressModel(rules, [{ ...a, members }, b]);
     const { changes } = compiler.compile({ ...next, policies: model.policies }, endpoints(model));
-    expect([...changes.written.values()].map((row) => row.table)).toEqual(['addr_class']);
+    expect([...changes.written.values()].map((row) => row.table)).toEqual(['addr_labels']);
     expect(changes.removed.size).toBe(0);
   });
 
@@ -155,7 +161,7 @@ describe('numbers', () => {
     expect(root(rows)).toEqual(before);
     expect(changes.removed.size).toBe(0);
     // 10.1.0.3 and 10.1.0.2: two addresses, two classes at the root, and what lies behind the second.
-    expect([...changes.written.values()].filter((r) => r.table === 'addr_class')).toHaveLength(2);
+    expect([...changes.written.values()].filter((r) => r.table === 'addr_labels')).toHaveLength(2);
     expect([...changes.written.values()].filter((r) => r.table === 'step_src')).toHaveLength(2);
   });
 
@@ -174,7 +180,7 @@ describe('numbers', () => {
     const compiler = createPolicyCompiler();
     compiler.compile(model, endpoints(model));
     const { rows, outcomes } = compiler.compile(model, []);
-    expect([...rows.values()].map((row) => row.table)).toEqual(['addr_class_prefix', 'addr_class_prefix']);
+    expect([...rows.values()].map((row) => row.table)).toEqual(['addr_labels_prefix', 'addr_labels_prefix']);
     expect([...outcomes.keys()]).toEqual([0]);
   });
 });

@@ -2,6 +2,8 @@
 import ipaddr from 'ipaddr.js';
 import type { CompiledPolicy } from '../../../src/translators/policy/compiler';
 import type { Direction, Outcome } from '../../../src/translators/policy/outcomes';
+import { LABEL_WORDS } from '../../../src/translators/policy/pages';
+import { PORT_WORDS } from '../../../src/translators/policy/port-labels';
 import type { PacketTuple } from '../../../src/translators/policy/reference';
 import type { Row } from '../../../src/translators/rows';
 
@@ -15,6 +17,8 @@ interface Tables {
   readonly prefixes: readonly Row[];
 }
 
+const WORDS = Array.from({ length: LABEL_WORDS }, (_, i) => `w${i}`);
+const PORT_LABELS = Array.from({ length: PORT_WORDS }, (_, i) => `w${i}`);
 const PARAMS = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'];
 const LEAF = 0x8000_0000n;
 const ALLOW = 0x4000_0000n;
@@ -29,37 +33,60 @@ export function createWalker(policy: Pick<CompiledPolicy, 'rows' | 'outcomes'>):
   const exact = (table: string, ...values: readonly bigint[]): Row | undefined =>
     tables.exact.get(`${table}:${values.join(',')}`);
 
-  const addressClass = (text: string): bigint => {
+  /** Undefined: no labels, which the pipeline drops. */
+  const labelsOf = (page: bigint, text: string): readonly bigint[] | undefined => {
     const { hi, lo } = halvesOf(text);
-    const row = exact('addr_class', hi, lo);
-    if (row !== undefined) return row.params['class']!;
-    // Sorted by priority, so the first hit wins.
-    return tables.prefixes.find((r) => ternary(r, 'hi', hi) && ternary(r, 'lo', lo))?.params['class'] ?? 0n;
+    const row =
+      exact('addr_labels', page, hi, lo) ??
+      // Sorted by priority, so the first hit wins.
+      tables.prefixes.find(
+        (r) => r.match['page']!.value === page && ternary(r, 'hi', hi) && ternary(r, 'lo', lo),
+      );
+    return row === undefined ? undefined : WORDS.map((name) => row.params[name]!);
   };
 
-  const portClass = (table: string, proto: number, port: number): bigint => {
+  const portLabelsOf = (table: string, page: bigint, proto: number, port: number): readonly bigint[] => {
     for (let len = 16; len >= 0; len--) {
-      const row = exact(table, BigInt(proto), BigInt(port >> (16 - len)), BigInt(len));
-      if (row !== undefined) return row.params['class']!;
+      const row = exact(table, page, BigInt(proto), BigInt(port >> (16 - len)), BigInt(len));
+      if (row !== undefined) return PORT_LABELS.map((name) => row.params[name]!);
     }
-    return 0n;
+    return PORT_LABELS.map(() => 0n);
   };
 
   return {
     walk(ep, direction, packet) {
       const icmp = packet.proto === 1 || packet.proto === 58;
       const dport = icmp ? packet.icmpType * 256 + packet.icmpCode : packet.dport;
-      const values: readonly (readonly [string, bigint])[] = [
-        ['step_src', addressClass(packet.src)],
-        ['step_dst', addressClass(packet.dst)],
-        ['step_proto', BigInt(packet.proto)],
-        ['step_dport', portClass('dport_class', packet.proto, dport)],
-        ['step_sport', portClass('sport_class', packet.proto, packet.sport)],
-      ];
       const root = exact('endpoint_root', BigInt(ep), direction === 'ingress' ? 1n : 2n);
+      const page = root?.params['page'] ?? 0n;
+      const byLabels = (side: 'src' | 'dst', node: bigint): Row | undefined => {
+        const mask = exact(`${side}_mask`, node);
+        if (mask === undefined) return undefined;
+        const labels = labelsOf(page, packet[side]);
+        if (labels === undefined) throw new Error(`${packet[side]} has no labels in page ${page}`);
+        return exact(`step_${side}`, node, ...WORDS.map((name, i) => mask.params[name]! & labels[i]!));
+      };
+      const byPort = (which: 'dport' | 'sport', node: bigint, port: number): Row | undefined => {
+        const single = exact(`step_${which}`, node, BigInt(port));
+        const mask = exact(`${which}_mask`, node);
+        if (single !== undefined || mask === undefined) return single;
+        const labels = portLabelsOf(`${which}_labels`, mask.params['page']!, packet.proto, port);
+        return exact(
+          `step_${which}_range`,
+          node,
+          ...PORT_LABELS.map((name, i) => mask.params[name]! & labels[i]!),
+        );
+      };
+      const steps: readonly ((node: bigint) => Row | undefined)[] = [
+        (node) => byLabels('src', node),
+        (node) => byLabels('dst', node),
+        (node) => exact('step_proto', node, BigInt(packet.proto)),
+        (node) => byPort('dport', node, dport),
+        (node) => byPort('sport', node, packet.sport),
+      ];
       let chain = root === undefined ? [LEAF, LEAF, LEAF, LEAF, LEAF, LEAF] : chainOf(root);
-      for (const [table, value] of values) {
-        const row = exact(table, chain[0]!, value);
+      for (const step of steps) {
+        const row = chain[0]! < LEAF ? step(chain[0]!) : undefined;
         chain = row === undefined ? chain.slice(1) : chainOf(row);
       }
       const leaf = chain[0]!;
@@ -77,7 +104,7 @@ function index(rows: Iterable<Row>): Tables {
   const exact = new Map<string, Row>();
   const prefixes: Row[] = [];
   for (const row of rows) {
-    if (row.table === 'addr_class_prefix') {
+    if (row.table === 'addr_labels_prefix') {
       prefixes.push(row);
       continue;
     }

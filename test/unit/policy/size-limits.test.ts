@@ -115,7 +115,7 @@ describe('a policy with a source set, a destination set and ports of its own in 
   it('says so by the names of endpoint, tier and policies, with the numbers', () => {
     expect(compiled.problems).toEqual([
       expect.stringMatching(
-        /^endpoint k8s\/default\/cali1\/eth0 \(cali1\) is closed for ingress: its \d+ rules would take more than one endpoint may \(131072 table rows, .*; policies: default\/GlobalNetworkPolicy\/\/explosive, default\/GlobalNetworkPolicy\/\/plain/,
+        /^endpoint k8s\/default\/cali1\/eth0 \(cali1\) is closed for ingress: its \d+ rules would take more than one endpoint may \(65536 table rows, .*; policies: default\/GlobalNetworkPolicy\/\/explosive, default\/GlobalNetworkPolicy\/\/plain/,
       ),
       expect.stringMatching(/\(cali1\) is closed for egress/),
     ]);

@@ -260,6 +260,55 @@ describe('in memory', () => {
     expect(messagesIn(batches)).toBe(270);
   });
 
+  describe('messages that come one by one are one batch', () => {
+    const long = 3_600_000;
+    const frames = framesOf(minimal);
+    const first = async (input: PassThrough, gather: { quietMs: number; mostMs: number }) => {
+      const link = createFelixLink({ input, gather, endsNormally: true });
+      for await (const { messages } of link) {
+        return messages;
+      }
+      return 0;
+    };
+    const write = async (input: PassThrough) => {
+      for (const frame of frames) {
+        input.write(frame);
+        await sleep(1);
+      }
+    };
+
+    test('while they keep coming', async () => {
+      const input = new PassThrough();
+      const batch = first(input, { quietMs: long, mostMs: long });
+      await write(input);
+      input.end();
+      expect(await batch).toBe(frames.length);
+    });
+
+    test('until nothing comes any more', async () => {
+      const input = new PassThrough();
+      const batch = first(input, { quietMs: 300, mostMs: long });
+      await write(input);
+      expect(await batch).toBe(frames.length);
+    });
+
+    test('but not for ever', async () => {
+      const input = new PassThrough();
+      const batch = first(input, { quietMs: long, mostMs: 0 });
+      input.write(frames[0]);
+      expect(await batch).toBe(1);
+    });
+
+    test('and one that is cut by the death of Felix is not waited for', async () => {
+      const input = new PassThrough();
+      const batch = first(input, { quietMs: long, mostMs: long });
+      input.write(frames[0]);
+      await sleep(1);
+      input.destroy();
+      expect(await batch).toBe(1);
+    });
+  });
+
   test('until stops after a frame or after InSync, and reads no further', async () => {
     const stop = async (until: number | 'in-sync') => {
       const link = createFelixLink({ input: Readable.from([policy], { objectMode: false }), until });

@@ -1,0 +1,174 @@
+import type { FelixModel, WorkloadEndpoint } from '../../model/model';
+import { isStaged, policyKey } from '../../model/model';
+import type { Prefix, PrefixCache } from './address';
+import type { SrcForm } from './conditions';
+import type { ProgramRule } from './diagram';
+import type { Membership, SetChanges } from './ip-sets';
+import type { Labels } from './labels';
+import type { Direction } from './outcomes';
+import { ownAddresses, ownPrefixes } from './own-addresses';
+import type { Programs } from './programs';
+import { reachable } from './reachable';
+
+/** One endpoint in one direction. */
+export interface EndpointProgram {
+  readonly rules: readonly ProgramRule[];
+  /** Groups that some rule asks of addresses. */
+  readonly groups: ReadonlySet<number>;
+  /** Their labels. */
+  readonly labels: ReadonlySet<number>;
+}
+
+/**
+ * The programs of all endpoints, made again only where something changed that they are made of: the endpoint, a policy or profile that it
+ * names, the sets that its own addresses are in, the configuration. A program that is the same object is the same program.
+ */
+export interface ProgramCache {
+  /** Starts a compile. */
+  begin(model: FelixModel, changes: SetChanges, onProblem: (message: string) => void): void;
+  of(ep: number, workload: WorkloadEndpoint): Readonly<Record<Direction, EndpointProgram>>;
+  /** Ends a compile: endpoints that were not asked for are forgotten. */
+  end(): void;
+}
+
+interface Entry {
+  readonly workload: WorkloadEndpoint;
+  /** Policies and profiles by the keys under which they were looked up. */
+  readonly names: readonly string[];
+  readonly own: readonly Prefix[];
+  readonly programs: Readonly<Record<Direction, EndpointProgram>>;
+  readonly problems: readonly string[];
+}
+
+export function createProgramCache(
+  programs: Programs,
+  context: {
+    readonly prefixes: PrefixCache;
+    readonly labels: Labels;
+    readonly membership: (group: number) => Membership;
+    readonly labelsOf: (group: number) => readonly number[];
+  },
+): ProgramCache {
+  const { prefixes, labels, membership, labelsOf } = context;
+  let entries = new Map<number, Entry>();
+  let asked = new Map<number, Entry>();
+  let last: Pick<FelixModel, 'policies' | 'profiles' | 'config'> | undefined;
+  let stale: 'all' | ReadonlySet<string> = 'all';
+  /** Prefixes that got or lost a label: single addresses by key, and CIDRs. */
+  let movedHosts: ReadonlySet<string> = new Set();
+  let movedNets: readonly Prefix[] = [];
+  let report: (message: string) => void = () => undefined;
+  let problems = new Set<string>();
+
+  const make = (workload: WorkloadEndpoint): Entry => {
+    problems = new Set();
+    const own = ownAddresses(workload, prefixes, labels, membership);
+    const program = (direction: Direction): EndpointProgram => {
+      // Sources that the endpoint may spoof can be anything.
+      const spoofs = direction === 'egress' && workload.allowSpoofedSourcePrefixes.length > 0;
+      const rules = programs.of(workload, direction, spoofs ? [] : own);
+      const groups = groupsOf(reachable(rules));
+      return { rules, groups, labels: new Set([...groups].flatMap(labelsOf)) };
+    };
+    return {
+      workload,
+      names: namesIn(workload),
+      own: ownPrefixes(workload, prefixes),
+      programs: { ingress: program('ingress'), egress: program('egress') },
+      problems: [...problems],
+    };
+  };
+
+  const isFresh = ({ names, own }: Entry): boolean =>
+    stale !== 'all' &&
+    !names.some((name) => (stale as ReadonlySet<string>).has(name)) &&
+    !own.some(
+      (address) => movedHosts.has(address.key) || movedNets.some((net) => contains(prefixes, net, address)),
+    );
+
+  return {
+    begin(model, { members, onlyMembers }, onProblem) {
+      report = onProblem;
+      asked = new Map();
+      programs.begin(model, (message) => problems.add(message));
+      const sameConfig = last !== undefined && sameEntries(last.config, model.config);
+      stale =
+        onlyMembers && sameConfig
+          ? new Set([
+              ...changedKeys(last!.policies, model.policies, policyName),
+              ...changedKeys(last!.profiles, model.profiles, profileName),
+            ])
+          : 'all';
+      const moved = [...members.values()].flatMap((some) => some.map(({ prefix }) => prefix));
+      movedHosts = new Set(moved.filter(({ host }) => host).map(({ key }) => key));
+      movedNets = [...new Set(moved.filter(({ host }) => !host))];
+      // The model's maps are live. There are thousands of policies, and mostly none has changed.
+      if (stale !== 'all' && stale.size === 0) return;
+      last = {
+        policies: new Map(model.policies),
+        profiles: new Map(model.profiles),
+        config: new Map(model.config),
+      };
+    },
+    of(ep, workload) {
+      let entry = entries.get(ep);
+      if (entry?.workload !== workload || !isFresh(entry)) entry = make(workload);
+      asked.set(ep, entry);
+      for (const problem of entry.problems) report(problem);
+      return entry.programs;
+    },
+    end() {
+      entries = asked;
+    },
+  };
+}
+
+const policyName = (key: string): string => `policy ${key}`;
+const profileName = (key: string): string => `profile ${key}`;
+
+function namesIn({ tiers, profileIds }: WorkloadEndpoint): readonly string[] {
+  const policies = tiers.flatMap((tier) => [...tier.ingressPolicies, ...tier.egressPolicies]);
+  return [
+    ...new Set(policies.filter((id) => !isStaged(id)).map((id) => policyName(policyKey(id)))),
+    ...profileIds.map(profileName),
+  ];
+}
+
+function groupsOf(forms: readonly SrcForm[]): ReadonlySet<number> {
+  const groups = new Set<number>();
+  for (const form of forms) {
+    for (const group of form.groups) groups.add(group);
+    for (const group of form.tail.groups) groups.add(group);
+  }
+  return groups;
+}
+
+function contains(cache: PrefixCache, net: Prefix, address: Prefix): boolean {
+  return (
+    net.family === address.family && net.len <= address.len && cache.ancestorKey(address, net.len) === net.key
+  );
+}
+
+function changedKeys<T>(
+  before: ReadonlyMap<string, T>,
+  now: ReadonlyMap<string, T>,
+  name: (key: string) => string,
+): readonly string[] {
+  const changed: string[] = [];
+  if (sameValues(before, now)) return changed;
+  for (const [key, value] of now) if (before.get(key) !== value) changed.push(name(key));
+  for (const key of before.keys()) if (!now.has(key)) changed.push(name(key));
+  return changed;
+}
+
+/** The common case, quickly: the same values in the same order. A model never moves a value to another key. */
+function sameValues<T>(a: ReadonlyMap<string, T>, b: ReadonlyMap<string, T>): boolean {
+  if (a.size !== b.size) return false;
+  const others = b.values();
+  for (const value of a.values()) if (others.next().value !== value) return false;
+  return true;
+}
+
+function sameEntries(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
+}
