@@ -7,13 +7,13 @@ import { createConnection } from 'node:net';
 import path from 'node:path';
 import fc from 'fast-check';
 import { ByteWriter } from '../../src/p4switch/dpdk/bytes';
-import { writeChange } from '../../src/p4switch/dpdk/changes';
+import { type EngineChange, writeChange } from '../../src/p4switch/dpdk/changes';
 import type { Description } from '../../src/p4switch/dpdk/description';
 import { EngineRefusal } from '../../src/p4switch/dpdk/link';
 import { FRAME_HEADER, Op, Which } from '../../src/p4switch/dpdk/protocol';
 import { parseSpec } from '../../src/p4switch/spec/parser';
 import { seededRandom } from '../e2e/dpdk/random';
-import { randomRows } from '../e2e/dpdk/rows';
+import { randomRows, type TableRow } from '../e2e/dpdk/rows';
 import { describeEngine, repoRoot, type RunningEngine, startEngine } from '../e2e/engine/engine';
 import { fuzz, timeoutOf } from './support/budget';
 
@@ -27,12 +27,11 @@ describeEngine('the engine survives', { build: 'asan' }, () => {
   beforeAll(async () => {
     engine = await startEngine(['--slots', '16'], 'asan');
     d = await engine.run(text, spec);
-    const rows = randomRows(seededRandom(5)).filter(({ entry }) => d.actionByName.has(entry.action.name));
     await engine.client.write(
       Which.running,
       1n,
       d,
-      rows.map(({ table, entry }) => ({ kind: 'insert', table, entry })),
+      rows(d).map(({ table, entry }) => ({ kind: 'insert', table, entry })),
     );
   }, 120_000);
   afterAll(async () => {
@@ -204,34 +203,23 @@ function ownFaults(stderr: string): readonly string[] {
     });
 }
 
+function rows(d: Description): readonly TableRow[] {
+  return randomRows(seededRandom(5)).filter(({ entry }) => d.actionByName.has(entry.action.name));
+}
+
 /** A right body for each operation, to be spoiled. */
 function validBodies(d: Description): ReadonlyMap<number, Buffer> {
-  const changes = new ByteWriter().u8(Which.running).u64(1n).u32(6);
-  const ones = 0xffff_ffffn;
-  const port = {
-    keys: [{ value: 3n, mask: ones }],
-    priority: 0,
-    action: { name: 'from_uplink', params: [] },
-  };
-  const wide = 0xffff_ffff_ffff_ffffn;
-  const prefix = {
-    keys: [
-      { value: 0n, mask: wide },
-      { value: 0xffff_0a00_0000n, mask: wide ^ 0xffn },
-    ],
-    priority: 7,
-    action: { name: 'set_prefix_class', params: [3n] },
-  };
-  writeChange(changes, d, { kind: 'insert', table: 'port_in', entry: port });
-  writeChange(changes, d, { kind: 'insert', table: 'addr_class_prefix', entry: prefix });
-  writeChange(changes, d, {
-    kind: 'default',
-    table: 'addr_class',
-    action: { name: 'set_class', params: [0n] },
-  });
-  writeChange(changes, d, { kind: 'delete', table: 'addr_class_prefix', keys: prefix.keys, priority: 7 });
-  writeChange(changes, d, { kind: 'register', array: 'reasons_0', index: 1, value: 1n });
-  writeChange(changes, d, { kind: 'delete', table: 'port_in', keys: port.keys, priority: 0 });
+  // A row of each table, put and deleted; then what else a transaction may have.
+  const oneOfEach = new Map(rows(d).map((row) => [row.table, row.entry]));
+  const list: EngineChange[] = [...oneOfEach].flatMap(([table, entry]): EngineChange[] => [
+    { kind: 'insert', table, entry },
+    { kind: 'delete', table, keys: entry.keys, priority: entry.priority },
+  ]);
+  for (const { name, defaultAction } of spec.tables.values())
+    if (!defaultAction.isConst) list.push({ kind: 'default', table: name, action: defaultAction });
+  for (const array of spec.regarrays.keys()) list.push({ kind: 'register', array, index: 1, value: 1n });
+  const changes = new ByteWriter().u8(Which.running).u64(1n).u32(list.length);
+  for (const change of list) writeChange(changes, d, change);
   const frame = Buffer.alloc(60, 1);
   return new Map<number, Buffer>([
     [Op.hello, new ByteWriter().u16(1).finish()],
