@@ -128,11 +128,20 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
 
   const open = async (previous: Session | undefined): Promise<Session> => {
     const link = await connect();
-    const client = engineClient(link);
-    const hello = await client.hello().catch((error: unknown) => {
+    try {
+      return await greet(link, previous);
+    } catch (error) {
+      // The engine takes few clients: none may be left behind.
       link.close();
-      throw error instanceof EngineRefusal ? otherVersion(options.socket, error) : error;
-    });
+      throw error instanceof EngineRefusal && error.status === Status.unsupported
+        ? otherVersion(options.socket, error)
+        : error;
+    }
+  };
+
+  const greet = async (link: EngineLink, previous: Session | undefined): Promise<Session> => {
+    const client = engineClient(link);
+    const hello = await client.hello();
     const same = previous !== undefined && previous.bootId === hello.bootId && hello.hasProgram;
     let confirmed = hello.generation;
     if (active !== undefined && (!same || mustReload)) {
@@ -203,6 +212,8 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
         if (error instanceof EngineRefusal) throw explained(error);
         if (!(error instanceof CalicoP4Error) || error.code !== 'TARGET_UNREACHABLE') throw error;
         if (stopped || Date.now() > until) throw error;
+        // It may be an answer that makes no sense, on a connection that is still there.
+        s.link.close();
         await s.link.closed;
       }
     }
