@@ -19,6 +19,9 @@ const WEIGHTS = {
   'names files': 1,
   p4info: 1,
   spec: 2,
+  'engine messages': 3,
+  'engine packets': 1,
+  'engine specs': 2,
 } as const;
 export type Target = keyof typeof WEIGHTS;
 
