@@ -39,3 +39,7 @@ export const NO_SIZE: DiagramSize = { rows: 0, rules: 0, questions: 0 };
 export function exceeded(size: DiagramSize, limit: DiagramSize): boolean {
   return size.rows > limit.rows || size.rules > limit.rules || size.questions > limit.questions;
 }
+
+export function sumOf(a: DiagramSize, b: DiagramSize): DiagramSize {
+  return { rows: a.rows + b.rows, rules: a.rules + b.rules, questions: a.questions + b.questions };
+}
