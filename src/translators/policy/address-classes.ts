@@ -2,7 +2,7 @@ import type { MatchValue, Row } from '../rows';
 import { keyedRow, rowKey } from '../rows';
 import type { Prefix, PrefixCache } from './address';
 import { halfMasks, halves } from './address';
-import type { Slice, Slices } from './conditions';
+import type { Slice, Slices } from './flows';
 import type { MemberChange, Membership } from './ip-sets';
 import { NO_MEMBERS } from './ip-sets';
 import type { Labels } from './labels';

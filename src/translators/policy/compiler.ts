@@ -5,9 +5,9 @@ import { rowKey } from '../rows';
 import { createPrefixCache } from './address';
 import type { AddressClasses, ClassChanges } from './address-classes';
 import { createAddressClasses } from './address-classes';
-import { createForms } from './conditions';
 import type { Branch, Leaf, Node } from './diagram';
 import { createDiagram } from './diagram';
+import { createForms } from './forms';
 import { createIdSpace } from './ids';
 import { createIntervals } from './intervals';
 import type { Membership, SetChanges } from './ip-sets';
@@ -36,7 +36,7 @@ export interface EndpointPrograms {
 /**
  * `final`: the rows are a function of model and endpoints alone, up to the numbers.
  * `transition`: the rows of the last compile's diagrams stay, extended for the classes of this one, and every label and port set
- * that they ask for is still told apart. A target that gets the written rows in the order step tables, class tables,
+ * that they ask for is still told apart. A target that gets the written rows in the order step tables, label tables,
  * endpoint_root, and loses the removed ones after that, judges every packet by one whole policy, the old or the new. The next
  * `final` compile takes out what has become useless.
  */
@@ -84,7 +84,7 @@ const NO_PAGE = 1;
 const NODE_MAX = 0x7fff_ffff;
 
 /**
- * `firstId` is where the numbers of classes and nodes begin (default 1), `outcomeLimit` the size of the target's counter `outcomes`
+ * `firstId` is where the numbers of nodes begin (default 1), `outcomeLimit` the size of the target's counter `outcomes`
  * (default 65,536), `limits` what diagrams may take (default SIZE_LIMITS).
  */
 export function createPolicyCompiler(

@@ -1,20 +1,11 @@
 import { CalicoP4Error } from '../../errors';
-import type {
-  AnyForm,
-  ClassView,
-  DportForm,
-  DstForm,
-  Forms,
-  Hit,
-  ProtoForm,
-  SportForm,
-  SrcForm,
-} from './conditions';
-import { holds } from './conditions';
+import type { AddressView, Forms } from './forms';
+import { holds } from './forms';
 import type { Intervals, IntervalSet } from './intervals';
 import { contains, PORT_MAX } from './intervals';
 import { FAMILY_4, FAMILY_6 } from './labels';
 import type { Action, Step, Verdict } from './outcomes';
+import type { AnyForm, DportForm, DstForm, Hit, ProtoForm, SportForm, SrcForm } from './rule-form';
 
 /**
  * The decision diagram: what is left of a program once the packet's source class is known, then its destination class,
@@ -73,7 +64,7 @@ export interface HitList {
 }
 
 /** An address class. */
-export interface LabelledView extends ClassView {
+export interface LabelledView extends AddressView {
   /** Sorted. */
   readonly labels: readonly number[];
 }
@@ -317,7 +308,7 @@ export function createDiagram(
     const own = labels.filter((label) => node.labelSet.has(label));
     const has = new Set(own);
     // Of the ports of a set, those that the branch knows.
-    const view: ClassView = {
+    const view: AddressView = {
       has: (label) => has.has(label),
       slices: (group) => slices(group).filter(({ label }) => has.has(label)),
     };

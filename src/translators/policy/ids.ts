@@ -1,5 +1,5 @@
 /**
- * Numbers for things that carry no meaning (classes, nodes, outcomes). A number that was released is not handed out again
+ * Numbers for things that carry no meaning (nodes, outcomes, bits). A number that was released is not handed out again
  * before the whole space went round, so a row that lingers on a target never names the wrong thing for long.
  */
 export interface IdSpace {

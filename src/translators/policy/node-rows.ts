@@ -1,7 +1,6 @@
 import type { ClassChanges } from './address-classes';
 import type { Values } from './branch-rows';
 import { createBranchRows } from './branch-rows';
-import { intervalSetsOf } from './conditions';
 import type { Branch, Diagram, Leaf, Node } from './diagram';
 import type { IdSpace } from './ids';
 import type { IntervalSet } from './intervals';
@@ -11,6 +10,7 @@ import type { Outcome } from './outcomes';
 import type { TooLarge } from './program-visits';
 import { createProgramVisits } from './program-visits';
 import type { RowStore } from './row-store';
+import { intervalSetsOf } from './rule-form';
 import type { SizeLimits } from './size-limits';
 import { NO_SIZE, sumOf } from './size-limits';
 

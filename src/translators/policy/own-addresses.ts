@@ -1,6 +1,6 @@
 import type { WorkloadEndpoint } from '../../model/model';
 import type { Prefix, PrefixCache } from './address';
-import type { ClassView } from './conditions';
+import type { AddressView } from './forms';
 import type { Membership } from './ip-sets';
 import type { Labels } from './labels';
 
@@ -14,7 +14,7 @@ export function ownAddresses(
   prefixes: PrefixCache,
   labels: Labels,
   membership: (group: number) => Membership,
-): readonly ClassView[] {
+): readonly AddressView[] {
   return ownPrefixes(workload, prefixes).map((prefix) => view(prefix, prefixes, labels, membership));
 }
 
@@ -31,7 +31,7 @@ function view(
   prefixes: PrefixCache,
   labels: Labels,
   membership: (group: number) => Membership,
-): ClassView {
+): AddressView {
   // The prefixes around are those known now: reading a set makes more of them known, so they are looked up after it was read.
   const isIn = (members: ReadonlySet<Prefix> | undefined): boolean =>
     members !== undefined && (members.has(address) || prefixes.around(address).some((p) => members.has(p)));

@@ -1,7 +1,6 @@
 import type { FelixModel, WorkloadEndpoint } from '../../model/model';
 import { isStaged, policyKey } from '../../model/model';
 import type { Prefix, PrefixCache } from './address';
-import type { SrcForm } from './conditions';
 import type { ProgramRule } from './diagram';
 import type { Membership, SetChanges } from './ip-sets';
 import type { Labels } from './labels';
@@ -9,6 +8,7 @@ import type { Direction } from './outcomes';
 import { ownAddresses, ownPrefixes } from './own-addresses';
 import type { Programs } from './programs';
 import { reachable } from './reachable';
+import type { SrcForm } from './rule-form';
 
 /** One endpoint in one direction. */
 export interface EndpointProgram {

@@ -1,9 +1,10 @@
 import type { FelixModel, Policy, Profile, Rule, TierInfo, WorkloadEndpoint } from '../../model/model';
 import { isStaged, policyKey } from '../../model/model';
-import type { ClassView, Forms, SrcForm } from './conditions';
 import type { ProgramRule } from './diagram';
+import type { AddressView, Forms } from './forms';
 import type { Action, Direction, Reason, RuleRef } from './outcomes';
 import { PROTO_IPIP, PROTO_UDP } from './protocols';
+import type { SrcForm } from './rule-form';
 import type { PortMatch, RuleContext, RuleMatch } from './rules';
 import { readAction, readMatch, setsOf } from './rules';
 
@@ -17,7 +18,7 @@ export interface Programs {
   /** Starts a compile. */
   begin(model: FelixModel, onProblem: (message: string) => void): void;
   /** `own` are the endpoint's addresses: the program is for packets that come from (egress) or go to (ingress) one of them. */
-  of(workload: WorkloadEndpoint, direction: Direction, own: readonly ClassView[]): readonly ProgramRule[];
+  of(workload: WorkloadEndpoint, direction: Direction, own: readonly AddressView[]): readonly ProgramRule[];
   /** Labels and sets of ports were forgotten: rules are read again when they are asked for. */
   forget(): void;
   /** What stands in for a program that is too complex: it denies everything. */

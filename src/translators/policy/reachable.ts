@@ -1,6 +1,6 @@
-import type { SrcForm } from './conditions';
 import type { ProgramRule } from './diagram';
 import { endsProgram } from './diagram';
+import type { SrcForm } from './rule-form';
 
 /** The rules of a program that some packet can reach. */
 export function reachable(program: readonly ProgramRule[]): readonly SrcForm[] {
