@@ -11,7 +11,8 @@ import {
   signaturesOf,
   singleValues,
 } from './branch-values';
-import type { Branch, Diagram, Level } from './diagram';
+import type { Diagram } from './diagram';
+import type { Branch, Level } from './diagram-node';
 import type { Intervals } from './intervals';
 import { createLabelAskers } from './label-askers';
 import type { LiveBranch, LiveNodes } from './live-nodes';

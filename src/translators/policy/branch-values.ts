@@ -1,6 +1,7 @@
 import type { MatchValue } from '../rows';
 import type { AddressClass, AddressClasses } from './address-classes';
-import type { Branch, Diagram, Node } from './diagram';
+import type { Diagram } from './diagram';
+import type { Branch, Node } from './diagram-node';
 import type { Intervals, IntervalSet } from './intervals';
 import { PORT_MAX, rangesOf } from './intervals';
 import type { Page } from './pages';
@@ -78,7 +79,7 @@ export function labelsValue(diagram: Diagram, branch: Branch, page: Page, { like
     table: branch.level === 0 ? 'step_src' : 'step_dst',
     action: branch.level === 0 ? 'src_next' : 'dst_next',
     ...wordFields(wordsOf(page, own)),
-    child: diagram.atClass(branch, like),
+    child: diagram.atAddress(branch, like),
   };
 }
 

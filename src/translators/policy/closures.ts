@@ -1,4 +1,5 @@
-import type { Diagram, Node } from './diagram';
+import type { Diagram } from './diagram';
+import type { Node } from './diagram-node';
 import type { LiveBranch, LiveLeaf, LiveNodes } from './live-nodes';
 
 /** All that is reachable from a root. */

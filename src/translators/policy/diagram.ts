@@ -1,80 +1,28 @@
 import { CalicoP4Error } from '../../errors';
+import { askedLabels, NO_LABELS, type LabelsOf } from './asked-labels';
+import type { Branch, HitList, Leaf, Level, Node } from './diagram-node';
 import type { AddressView, Forms } from './forms';
 import { holds } from './forms';
+import { createInterned } from './interned';
 import type { Intervals, IntervalSet } from './intervals';
 import { contains, PORT_MAX } from './intervals';
-import { FAMILY_4, FAMILY_6 } from './labels';
-import type { Action, Step, Verdict } from './outcomes';
+import { FAMILY_4 } from './labels';
+import type { ProgramRule } from './programs';
+import { endsProgram } from './reachable';
 import type { AnyForm, DportForm, DstForm, Hit, ProtoForm, SportForm, SrcForm } from './rule-form';
+import { unshadowed, type TieredForms } from './shadowed-ports';
 
 /**
- * The decision diagram: what is left of a program once the packet's source class is known, then its destination class,
- * its protocol, the class of its destination port, of its source port.
+ * The decision diagram: what is left of a program once it is known which labels the packet's source has, then its destination,
+ * then its protocol, destination port and source port.
  *
- *      ┌────────┐ class 7  ┌────────┐ proto 6  ┌──────────┐ class 3 ┌───────────┐
- *      │ 0 src  ├─────────►│ 1 dst  ├─────────►│ 3 dport  ├────────►│ leaf allow│
- *      └───┬────┘          └───┬────┘          └────┬─────┘         └───────────┘
+ *      ┌────────┐ {s:web}  ┌────────┐ proto 6  ┌──────────┐ port 80 ┌────────────┐
+ *      │ 0 src  ├─────────►│ 1 dst  ├─────────►│ 3 dport  ├────────►│ leaf allow │
+ *      └───┬────┘          └───┬────┘          └────┬─────┘         └────────────┘
  *          └ fallback ► …      └ fallback ► …       └ fallback ► …
  *
- * A branch *is* its undecided rules, never its present rows: a class that appears later adds a row and changes nothing else.
+ * A branch *is* its undecided rules, never its present rows: an address that appears later adds a row and changes nothing else.
  */
-export type Node = Leaf | Branch;
-
-export interface Leaf {
-  readonly kind: 'leaf';
-  readonly verdict: Verdict;
-  /** What the packet hit, the deciding one first. */
-  readonly hits: HitList;
-}
-
-/** What a leaf's packet hit, in order. */
-export function stepsOf(leaf: Leaf): readonly Step[] {
-  const steps: Step[] = [];
-  for (let at: HitList | null = leaf.hits; at !== null; at = at.before) steps.unshift(at.hit.step);
-  return steps;
-}
-
-/** 0 source, 1 destination, 2 protocol, 3 destination port, 4 source port. */
-export type Level = 0 | 1 | 2 | 3 | 4;
-
-export interface Branch {
-  readonly kind: 'branch';
-  readonly level: Level;
-  /** Levels 3 and 4: the packet's protocol, since port classes are per protocol. 0 above. */
-  readonly protocol: number;
-  /** What the packet has hit already, last first. */
-  readonly hits: HitList | null;
-  /** The undecided rules in order; `tiers` says which belong together for a pass. */
-  readonly forms: readonly AnyForm[];
-  readonly tiers: readonly number[];
-  /** Levels 0 and 1: the page that gives labels their bits; 0 below. */
-  readonly page: number;
-  /**
-   * Levels 0 and 1: the labels that some rule asks for at this level, sorted. A set of ports that gets a port which it never had
-   * makes another branch.
-   */
-  readonly labels: readonly number[];
-  readonly labelSet: ReadonlySet<number>;
-}
-
-export interface HitList {
-  readonly id: number;
-  readonly hit: Hit;
-  readonly before: HitList | null;
-}
-
-/** An address class. */
-export interface LabelledView extends AddressView {
-  /** Sorted. */
-  readonly labels: readonly number[];
-}
-
-export interface ProgramRule {
-  readonly form: SrcForm;
-  /** Rules of one tier have the same number, and stand together. */
-  readonly tier: number;
-}
-
 export interface Diagram {
   /** The program must end in a rule that always matches and decides. `page` is where its labels have their bits. */
   root(program: readonly ProgramRule[], page: number): Node;
@@ -85,26 +33,24 @@ export interface Diagram {
    */
   fallback(branch: Branch): Node;
   /** Depends on the labels of the address that the branch asks for, and on nothing else. */
-  atClass(branch: Branch, view: LabelledView): Node;
+  atAddress(branch: Branch, view: LabelledView): Node;
   atProtocol(branch: Branch, protocol: number): Node;
   /** Protocols that may lead elsewhere than the fallback. */
   protocolsOf(branch: Branch): readonly number[];
   atPort(branch: Branch, port: number): Node;
   /** Port sets that the branch asks for. */
   portSetsOf(branch: Branch): readonly IntervalSet[];
-  /** Forgets what is neither kept nor reachable from it at once, when there is a lot of it. */
+  /** Forgets all nodes but these, which stay what they are, and what none of them is made of. */
   forget(keep: ReadonlySet<Node>): void;
   /** Branches and leaves remembered. */
   readonly size: number;
 }
 
-interface AskedLabels {
+/** An address, or a class of addresses, with all of its labels. */
+export interface LabelledView extends AddressView {
+  /** Sorted. */
   readonly labels: readonly number[];
-  /** Those of IP_AND_PORT sets, here and at the destination's level: what is below follows from the branch. */
-  readonly slices: readonly number[];
 }
-
-const NO_LABELS: AskedLabels = { labels: [], slices: [] };
 
 const PLAIN_IPV4: LabelledView = {
   labels: [FAMILY_4],
@@ -112,87 +58,76 @@ const PLAIN_IPV4: LabelledView = {
   slices: () => [],
 };
 
-/**
- * `labelsOf` gives the labels of a group, sorted: of an IP_AND_PORT set's group one for each (protocol, port) that it has now, of
- * any other group the group itself.
- */
-export function createDiagram(
-  forms: Forms,
-  intervals: Intervals,
-  labelsOf: (group: number) => readonly number[],
-): Diagram {
-  let nodes = new Map<string, Node>();
-  let hitLists = new Map<string, HitList>();
-  let lastHitList = 0;
+/** Where a node stands. */
+interface Position {
+  readonly page: number;
+  readonly level: number;
+  readonly protocol: number;
+  readonly hits: HitList | null;
+}
+
+export function createDiagram(forms: Forms, intervals: Intervals, labelsOf: LabelsOf): Diagram {
+  const leaves = createInterned<Leaf>();
+  const branches = createInterned<Branch>();
+  const hitLists = createInterned<HitList>();
   let children = new WeakMap<Branch, Map<string, Node>>();
   /** Every row of a branch is compared with it. */
   let fallbacks = new WeakMap<Branch, Node>();
-  const keys = new WeakMap<Node, string>();
 
-  const push = (before: HitList | null, hit: Hit): HitList => {
-    const key = `${before?.id ?? 0}:${hit.id}`;
-    let list = hitLists.get(key);
-    if (list === undefined) {
-      list = { id: ++lastHitList, hit, before };
-      hitLists.set(key, list);
-    }
-    return list;
-  };
+  const push = (before: HitList | null, hit: Hit): HitList =>
+    hitLists.of(`${before?.id ?? 0}:${hit.id}`, (id) => ({ id, hit, before }));
 
-  const leaf = (hits: HitList): Leaf => {
-    const key = `L${hits.id}`;
-    const known = nodes.get(key);
-    if (known?.kind === 'leaf') return known;
-    const made: Leaf = { kind: 'leaf', verdict: hits.hit.action === 'allow' ? 'allow' : 'deny', hits };
-    nodes.set(key, made);
-    keys.set(made, key);
-    return made;
-  };
+  const leaf = (hits: HitList): Leaf =>
+    leaves.of(String(hits.id), () => ({
+      kind: 'leaf',
+      verdict: hits.hit.action === 'allow' ? 'allow' : 'deny',
+      hits,
+    }));
 
-  /**
-   * Takes from each rule the ports that an earlier rule takes for certain, so that programs which differ only in what no packet
-   * reaches come to the same node.
-   */
-  const unshadowed = (left: readonly DportForm[], tiers: readonly number[]): [DportForm[], number[]] => {
-    const out: DportForm[] = [];
-    const outTiers: number[] = [];
-    const { empty, full } = intervals;
-    /** Ports of which every packet has its verdict. */
-    let decided = empty;
-    /** Ports of which every packet, or some, has passed the rest of the tier. */
-    let passed = empty;
-    let maybePassed = empty;
-    left.forEach((form, i) => {
-      if (tiers[i] !== tiers[i - 1]) passed = maybePassed = empty;
-      const reached = forms.without(form, intervals.union(decided, passed));
-      // The last word stays, for values that stand for no port at all.
-      if (reached === undefined && i < left.length - 1) return;
-      out.push(form.certain || reached === undefined ? form : reached);
-      outTiers.push(tiers[i]!);
-      if (reached === undefined) return;
-      if (form.hit.action === 'log') return;
-      if (form.hit.action === 'pass') {
-        maybePassed = intervals.union(maybePassed, reached.dports);
-        if (form.sports === full) passed = intervals.union(passed, reached.dports);
-      } else if (form.sports === full) {
-        decided = intervals.union(
-          decided,
-          intervals.intersect(reached.dports, intervals.complement(maybePassed)),
-        );
-      }
+  const branch = (
+    { page, level, protocol, hits }: Position & { readonly level: Level },
+    { forms: left, tiers }: TieredForms<AnyForm>,
+  ): Branch => {
+    // A pass is the form and how many rules it skips; other rules do not depend on their tier.
+    const parts = left.map((form, i) => {
+      if (form.hit.action !== 'pass') return String(form.id);
+      let end = i + 1;
+      while (end < left.length && tiers[end] === tiers[i]) end++;
+      return `${form.id}+${end - i - 1}`;
     });
-    return [out, outTiers];
+    // The labels follow from the rules, but for those of ports.
+    const { labels, slices } =
+      level <= 1 ? askedLabels(left as readonly (SrcForm | DstForm)[], labelsOf) : NO_LABELS;
+    const key = `${page}/${level}.${protocol}.${hits?.id ?? 0}|${parts.join(',')}|${slices.join(',')}`;
+    return branches.of(key, () => ({
+      kind: 'branch',
+      page,
+      level,
+      protocol,
+      hits,
+      forms: left,
+      tiers,
+      labels,
+      labelSet: new Set(labels),
+    }));
   };
 
-  /** Takes what is certain, cuts what can not be reached, and finds the first level that matters. */
-  const settle = (
-    page: number,
-    level: number,
-    protocol: number,
-    hits: HitList | null,
-    left: readonly AnyForm[],
-    leftTiers: readonly number[],
-  ): Node => {
+  const unasked = (form: AnyForm): AnyForm => {
+    switch (form.level) {
+      case 0:
+      case 1:
+        return form.next!;
+      case 3:
+        return forms.afterDport(form);
+      default:
+        // Below the protocol a form that asks nothing is certain, and a program ends in a certain one.
+        throw new CalicoP4Error('POLICY_INVALID', 'a diagram asks nothing and has no verdict: this is a bug');
+    }
+  };
+
+  /** Takes what is certain, cuts what can not be reached, and finds the first level that matters, from `at.level` on. */
+  const settle = (at: Position, { forms: left, tiers: leftTiers }: TieredForms<AnyForm>): Node => {
+    let { hits, level } = at;
     let out: AnyForm[] = [];
     const tiers: number[] = [];
     for (let i = 0; i < left.length; i++) {
@@ -219,58 +154,9 @@ export function createDiagram(
       out = out.map(unasked);
       level++;
     }
-    return branch(level <= 1 ? page : 0, level as Level, level >= 3 ? protocol : 0, hits, out, tiers);
-  };
-
-  const unasked = (form: AnyForm): AnyForm => {
-    switch (form.level) {
-      case 0:
-        return form.next!;
-      case 1:
-        return form.next!;
-      case 3:
-        return forms.afterDport(form);
-      default:
-        // Below the protocol a form that asks nothing is certain, and a program ends in a certain one.
-        throw new CalicoP4Error('POLICY_INVALID', 'a diagram asks nothing and has no verdict: this is a bug');
-    }
-  };
-
-  const branch = (
-    page: number,
-    level: Level,
-    protocol: number,
-    hits: HitList | null,
-    left: readonly AnyForm[],
-    tiers: readonly number[],
-  ): Branch => {
-    // A pass is the form and how many rules it skips; other rules do not depend on their tier.
-    const parts = left.map((form, i) => {
-      if (form.hit.action !== 'pass') return String(form.id);
-      let end = i + 1;
-      while (end < left.length && tiers[end] === tiers[i]) end++;
-      return `${form.id}+${end - i - 1}`;
-    });
-    // The labels follow from the rules, but for those of ports.
-    const { labels, slices } = level <= 1 ? askedLabels(left as readonly (SrcForm | DstForm)[]) : NO_LABELS;
-    const key = `${page}/${level}.${protocol}.${hits?.id ?? 0}|${parts.join(',')}|${slices.join(',')}`;
-    const known = nodes.get(key);
-    if (known?.kind === 'branch') return known;
-    const labelSet = new Set(labels);
-    const made: Branch = {
-      kind: 'branch',
-      page,
-      level,
-      protocol,
-      hits,
-      forms: left,
-      tiers,
-      labels,
-      labelSet,
-    };
-    nodes.set(key, made);
-    keys.set(made, key);
-    return made;
+    const page = level <= 1 ? at.page : 0;
+    const protocol = level >= 3 ? at.protocol : 0;
+    return branch({ page, level: level as Level, protocol, hits }, { forms: out, tiers });
   };
 
   /** The child under a signature: everything of the value that the branch can tell. */
@@ -295,16 +181,19 @@ export function createDiagram(
         left.push(after);
         tiers.push(node.tiers[i]!);
       });
-      found =
-        node.level === 2
-          ? settle(0, 3, protocol, node.hits, ...unshadowed(left as readonly DportForm[], tiers))
-          : settle(node.page, node.level + 1, protocol, node.hits, left, tiers);
+      const { page, level, hits } = node;
+      found = settle(
+        { page, level: level + 1, protocol, hits },
+        level === 2
+          ? unshadowed({ forms: left as readonly DportForm[], tiers }, forms, intervals)
+          : { forms: left, tiers },
+      );
       known.set(signature, found);
     }
     return found;
   };
 
-  const atClass = (node: Branch, { labels, slices }: LabelledView): Node => {
+  const atAddress = (node: Branch, { labels, slices }: LabelledView): Node => {
     const own = labels.filter((label) => node.labelSet.has(label));
     const has = new Set(own);
     // Of the ports of a set, those that the branch knows.
@@ -320,20 +209,6 @@ export function createDiagram(
     });
   };
 
-  /** A family that is asked for makes both labels known, so that every address has one that counts. */
-  const askedLabels = (rules: readonly (SrcForm | DstForm)[]): AskedLabels => {
-    const groups = new Set(rules.flatMap((form) => form.groups));
-    if (groups.has(FAMILY_4) || groups.has(FAMILY_6)) groups.add(FAMILY_4).add(FAMILY_6);
-    const labels = [...groups].flatMap((group) => labelsOf(group));
-    const below = rules.flatMap((form) => (form.level === 0 ? form.tail.groups : []));
-    const slices = [...new Set([...groups, ...below])].flatMap((group) => {
-      const own = labelsOf(group);
-      return own.length === 1 && own[0] === group ? [] : own;
-    });
-    const ascending = (a: number, b: number): number => a - b;
-    return { labels: labels.sort(ascending), slices: slices.sort(ascending) };
-  };
-
   /** `member` says whether the value is in the form's port set. */
   const atPorts = (node: Branch, member: (form: DportForm | SportForm) => boolean): Node => {
     let signature = '';
@@ -344,14 +219,14 @@ export function createDiagram(
     });
   };
 
-  const portsOf = (form: DportForm | SportForm): DportForm['dports'] =>
+  const portsOf = (form: DportForm | SportForm): IntervalSet =>
     form.level === 3 ? form.dports : form.sports;
 
   const fallbackOf = (node: Branch): Node => {
     switch (node.level) {
       case 0:
       case 1:
-        return atClass(node, PLAIN_IPV4);
+        return atAddress(node, PLAIN_IPV4);
       case 2:
         return child(node, '*', 0, (form) => forms.afterProtocol(form as ProtoForm, 'others'));
       default:
@@ -362,12 +237,8 @@ export function createDiagram(
   return {
     root: (program, page) =>
       settle(
-        page,
-        0,
-        0,
-        null,
-        program.map((rule) => rule.form),
-        program.map((rule) => rule.tier),
+        { page, level: 0, protocol: 0, hits: null },
+        { forms: program.map((rule) => rule.form), tiers: program.map((rule) => rule.tier) },
       ),
     fallback(node) {
       let found = fallbacks.get(node);
@@ -377,7 +248,7 @@ export function createDiagram(
       }
       return found;
     },
-    atClass,
+    atAddress,
     atProtocol: (node, protocol) =>
       child(node, String(protocol), protocol, (form) => forms.afterProtocol(form as ProtoForm, protocol)),
     protocolsOf: (node) => [
@@ -386,42 +257,35 @@ export function createDiagram(
     portSetsOf: (node) => node.forms.map((form) => portsOf(form as DportForm | SportForm)),
     atPort: (node, port) => atPorts(node, (form) => contains(portsOf(form), port)),
     forget(keep) {
-      nodes = new Map();
-      hitLists = new Map();
-      const oldChildren = children;
-      children = new WeakMap();
-      fallbacks = new WeakMap();
-      const keepForms: AnyForm[] = [];
-      const keepHits: Hit[] = [];
+      const kept = {
+        leaves: new Set<Leaf>(),
+        branches: new Set<Branch>(),
+        hitLists: new Set<HitList>(),
+        forms: [] as AnyForm[],
+        children: new WeakMap<Branch, Map<string, Node>>(),
+      };
       for (const node of keep) {
-        nodes.set(keys.get(node)!, node);
-        if (node.kind === 'branch') for (const form of node.forms) keepForms.push(form);
-        for (let at: HitList | null = node.hits; at !== null; at = at.before) {
-          hitLists.set(`${at.before?.id ?? 0}:${at.hit.id}`, at);
-          keepHits.push(at.hit);
+        for (let at: HitList | null = node.hits; at !== null; at = at.before) kept.hitLists.add(at);
+        if (node.kind === 'leaf') {
+          kept.leaves.add(node);
+          continue;
         }
-        if (node.kind === 'leaf') continue;
-        const kept = [...(oldChildren.get(node) ?? [])].filter(([, to]) => keep.has(to));
-        children.set(node, new Map(kept));
+        kept.branches.add(node);
+        for (const form of node.forms) kept.forms.push(form);
+        kept.children.set(node, new Map([...(children.get(node) ?? [])].filter(([, to]) => keep.has(to))));
       }
-      forms.forget(keepForms, keepHits);
+      leaves.retain(kept.leaves);
+      branches.retain(kept.branches);
+      hitLists.retain(kept.hitLists);
+      forms.forget(
+        kept.forms,
+        [...kept.hitLists].map(({ hit }) => hit),
+      );
+      children = kept.children;
+      fallbacks = new WeakMap();
     },
     get size() {
-      return nodes.size;
+      return leaves.size + branches.size;
     },
   };
-}
-
-/**
- * Whether nothing behind the last of `rules`, which always matches, can be reached. It ends its tier unless it only logs; the
- * tiers behind it are out of reach only if no rule of its tier may pass before it.
- */
-export function endsProgram(
-  action: Action,
-  rules: readonly { readonly hit: Hit }[],
-  tiers: readonly number[],
-): boolean {
-  if (action === 'log' || action === 'pass') return false;
-  const tier = tiers[tiers.length - 1];
-  return !rules.some((rule, i) => tiers[i] === tier && rule.hit.action === 'pass');
 }

@@ -1,7 +1,8 @@
 import type { MatchValue } from '../rows';
 import type { Signature, SignatureKey } from './branch-values';
-import type { Branch, Diagram, Leaf, Node } from './diagram';
-import { stepsOf } from './diagram';
+import type { Diagram } from './diagram';
+import type { Branch, Leaf, Node } from './diagram-node';
+import { stepsOf } from './diagram-node';
 import type { IdSpace } from './ids';
 import type { Outcome } from './outcomes';
 import { leafId, OUTCOME_MISS, OUTCOME_OVERFLOW_ALLOW, OUTCOME_OVERFLOW_DENY } from './outcomes';

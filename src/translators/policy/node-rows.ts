@@ -1,7 +1,8 @@
 import type { ClassChanges } from './address-classes';
 import type { Values } from './branch-rows';
 import { createBranchRows } from './branch-rows';
-import type { Branch, Diagram, Leaf, Node } from './diagram';
+import type { Diagram } from './diagram';
+import type { Branch, Leaf, Node } from './diagram-node';
 import type { IdSpace } from './ids';
 import type { IntervalSet } from './intervals';
 import type { NextParams } from './live-nodes';

@@ -1,12 +1,11 @@
 import type { FelixModel, WorkloadEndpoint } from '../../model/model';
 import { isStaged, policyKey } from '../../model/model';
 import type { Prefix, PrefixCache } from './address';
-import type { ProgramRule } from './diagram';
 import type { Membership, SetChanges } from './ip-sets';
 import type { Labels } from './labels';
 import type { Direction } from './outcomes';
 import { ownAddresses, ownPrefixes } from './own-addresses';
-import type { Programs } from './programs';
+import type { ProgramRule, Programs } from './programs';
 import { reachable } from './reachable';
 import type { SrcForm } from './rule-form';
 

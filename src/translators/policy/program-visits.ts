@@ -1,7 +1,8 @@
 import type { BranchRows } from './branch-rows';
 import { branchSize } from './branch-rows';
 import { createClosures } from './closures';
-import type { Diagram, Leaf, Node } from './diagram';
+import type { Diagram } from './diagram';
+import type { Leaf, Node } from './diagram-node';
 import type { LiveBranch, LiveLeaf, LiveNodes, MadeNodes } from './live-nodes';
 import type { DiagramSize, SizeLimits } from './size-limits';
 import { exceeded, NO_SIZE, sumOf } from './size-limits';

@@ -1,12 +1,17 @@
 import type { FelixModel, Policy, Profile, Rule, TierInfo, WorkloadEndpoint } from '../../model/model';
 import { isStaged, policyKey } from '../../model/model';
-import type { ProgramRule } from './diagram';
 import type { AddressView, Forms } from './forms';
 import type { Action, Direction, Reason, RuleRef } from './outcomes';
 import { PROTO_IPIP, PROTO_UDP } from './protocols';
 import type { SrcForm } from './rule-form';
 import type { PortMatch, RuleContext, RuleMatch } from './rules';
 import { readAction, readMatch, setsOf } from './rules';
+
+export interface ProgramRule {
+  readonly form: SrcForm;
+  /** Rules of one tier have the same number, and stand together. */
+  readonly tier: number;
+}
 
 /**
  * The ordered rules of one endpoint in one direction, ended by a rule that denies everything.
