@@ -2,7 +2,8 @@
 import type { Uint128 } from 'p4runtime-js-bindings';
 import type { CalicoP4Error } from '../errors';
 import { buildCatalogue } from '../p4target/catalogue';
-import { clientOptions, P4Client, type ClientOptions } from '../p4target/client';
+import { P4Client } from '../p4target/client';
+import { clientOptions, type ClientOptions } from '../p4target/client-options';
 import { LiveRows } from '../p4target/live-rows';
 import {
   loadP4DpdkPipeline,

@@ -3,68 +3,25 @@ import {
   GetForwardingPipelineConfigRequest_ResponseType as ResponseType,
   P4RuntimeClient,
   SetForwardingPipelineConfigRequest_Action as SetAction,
-  Update_Type,
-  WriteRequest_Atomicity,
   type Entity,
   type GetForwardingPipelineConfigResponse,
   type ReadResponse,
   type TableEntry,
-  type Uint128,
   Update,
-  WriteRequest,
-  WriteResponse,
+  type WriteResponse,
 } from 'p4runtime-js-bindings';
 import { CalicoP4Error } from '../errors';
 import { logger } from '../log';
 import { becomePrimary, ElectionIdInUse, type Arbitration } from './arbitration';
+import type { ClientOptions } from './client-options';
 import { isCode, isServiceError, isUnavailable, targetError, updateOutcomes } from './grpc-errors';
 import { pipelineCookie, type PipelineConfig } from './pipeline-config';
-import { DEFAULT_RETRY, retried, type RetryPolicy } from './retry';
+import { retried } from './retry';
 import type { UpdateOutcome } from './row-target';
-import { channelCredentials, type TargetSecurity } from './target-address';
+import { channelCredentials } from './target-address';
+import { writeRequest, WRITE_METHOD } from './write-request';
 
 const log = logger('p4runtime');
-
-export interface ClientOptions {
-  /** `host:port`, `[v6]:port` or `unix:/path`. */
-  readonly address: string;
-  readonly security: TargetSecurity;
-  /** 1 is the first; infrap4d refuses 0. */
-  readonly deviceId: bigint;
-  readonly electionId: Uint128;
-  /** Updates in one Write. */
-  readonly maxBatch: number;
-  /** Milliseconds. */
-  readonly timeouts: { readonly connect: number; readonly call: number; readonly pipeline: number };
-  readonly retry: RetryPolicy;
-  /** Waits as a backup, for as long as another controller is primary, instead of failing after timeouts.connect. */
-  readonly waitAsBackup: boolean;
-  /** See ArbitrationOptions.onWaiting. */
-  readonly onWaiting: (said: string) => void;
-  /** After each Write that the server answered: seconds, and updates in it. */
-  readonly onWrite: (seconds: number, updates: number) => void;
-  /** Ends the wait for the server and for being primary. */
-  readonly signal?: AbortSignal;
-  /** See ArbitrationOptions.onLost. */
-  readonly onLost: (error: CalicoP4Error) => void;
-}
-
-/** Everything but the address has a default that fits a server on the same machine. */
-export function clientOptions(given: Partial<ClientOptions> & Pick<ClientOptions, 'address'>): ClientOptions {
-  return {
-    security: { kind: 'insecure' },
-    deviceId: 1n,
-    electionId: { high: 0n, low: 1n },
-    maxBatch: 500,
-    timeouts: { connect: 10_000, call: 30_000, pipeline: 120_000 },
-    retry: DEFAULT_RETRY,
-    waitAsBackup: false,
-    onWaiting: () => undefined,
-    onWrite: () => undefined,
-    onLost: () => undefined,
-    ...given,
-  };
-}
 
 /**
  * A P4Runtime session. Writes are one at a time, in batches; each ends with what became of each update. When we are not
@@ -244,16 +201,8 @@ export class P4Client {
 
   async #writeOnce(updates: readonly Uint8Array[]): Promise<UpdateOutcome[]> {
     const { deviceId, timeouts, retry } = this.#options;
-    const request = writeRequest(
-      WriteRequest.encode(
-        WriteRequest.create({
-          deviceId,
-          electionId: this.#arbitration?.electionId,
-          atomicity: WriteRequest_Atomicity.CONTINUE_ON_ERROR,
-        }),
-      ).finish(),
-      updates,
-    );
+    const { path, serialize, deserialize } = WRITE_METHOD;
+    const request = writeRequest({ deviceId, electionId: this.#arbitration?.electionId }, updates);
     const began = performance.now();
     const answered = (): void => {
       this.#options.onWrite((performance.now() - began) / 1000, updates.length);
@@ -263,7 +212,7 @@ export class P4Client {
       await retried(retry, isUnavailable, () => {
         this.#requirePrimary();
         return this.#call<WriteResponse>(timeouts.call, (md, opts, done) =>
-          this.#rpc.makeUnaryRequest(WRITE_PATH, asIs, readResponse, request, md, opts, (e, r) => {
+          this.#rpc.makeUnaryRequest(path, serialize, deserialize, request, md, opts, (e, r) => {
             done(e, r as WriteResponse);
           }),
         );
@@ -385,42 +334,7 @@ export class P4Client {
   }
 }
 
-const WRITE_PATH = '/p4.v1.P4Runtime/Write';
 const DONE: UpdateOutcome = { ok: true };
-/** WriteRequest.updates: field 4, length-delimited. */
-const UPDATES_TAG = 0x22;
-
-function readResponse(bytes: Buffer): WriteResponse {
-  return WriteResponse.decode(bytes);
-}
-
-function asIs(bytes: Buffer): Buffer {
-  return bytes;
-}
-
-/** A WriteRequest of updates that are bytes already; `head` is the request without them. */
-function writeRequest(head: Uint8Array, updates: readonly Uint8Array[]): Buffer {
-  let size = head.length;
-  for (const { length } of updates) size += 1 + varintSize(length) + length;
-  const out = Buffer.allocUnsafe(size);
-  out.set(head);
-  let at = head.length;
-  for (const update of updates) {
-    out[at++] = UPDATES_TAG;
-    let { length } = update;
-    for (; length > 0x7f; length >>>= 7) out[at++] = (length & 0x7f) | 0x80;
-    out[at++] = length;
-    out.set(update, at);
-    at += update.length;
-  }
-  return out;
-}
-
-function varintSize(value: number): number {
-  let size = 1;
-  for (let rest = value; rest > 0x7f; rest >>>= 7) size++;
-  return size;
-}
 
 type Start<T> = (
   metadata: Metadata,
@@ -456,14 +370,4 @@ function unreachable(target: string, timeout: number, cause: Error): CalicoP4Err
     {},
     { cause },
   );
-}
-
-/** An update of a table entry. */
-export function tableUpdate(type: 'insert' | 'modify' | 'delete', entry: TableEntry): Update {
-  const types = {
-    insert: Update_Type.INSERT,
-    modify: Update_Type.MODIFY,
-    delete: Update_Type.DELETE,
-  } as const;
-  return { type: types[type], entity: { entity: { $case: 'tableEntry', value: entry } } };
 }

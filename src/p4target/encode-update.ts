@@ -1,9 +1,9 @@
 import { Update } from 'p4runtime-js-bindings';
 import type { MatchValue, Row } from '../translators/rows';
 import type { ActionInfo, Catalogue, FieldInfo, TableInfo } from './catalogue';
-import { tableUpdate } from './client';
 import { encodeEntry, encodeKey } from './encode';
 import type { UpdateType } from './plan';
+import { tableUpdate } from './write-request';
 
 /**
  * The bytes of a P4Runtime Update of a row: those of tableUpdate(encodeEntry), or of encodeKey for a delete. A snapshot is hundreds

@@ -139,20 +139,6 @@ export class RowTracker {
   }
 }
 
-/** The difference between two states from scratch, for callers that hold plain maps. */
-export function diffRows(actual: ReadonlyMap<string, Row>, desired: ReadonlyMap<string, Row>): Delta {
-  const inserts: Row[] = [];
-  const modifies: { from: Row; to: Row }[] = [];
-  const deletes: Row[] = [];
-  for (const [key, to] of desired) {
-    const from = actual.get(key);
-    if (!from) inserts.push(to);
-    else if (!sameRow(to, from)) modifies.push({ from, to });
-  }
-  for (const [key, from] of actual) if (!desired.has(key)) deletes.push(from);
-  return { inserts, modifies, deletes };
-}
-
 function sameRow(a: Row | undefined, b: Row | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   return sameContent(a, b);

@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { clientOptions, P4Client } from '../../src/p4target/client';
+import { P4Client } from '../../src/p4target/client';
+import { clientOptions } from '../../src/p4target/client-options';
 import { buildCatalogue } from '../../src/p4target/catalogue';
 import { LiveRows } from '../../src/p4target/live-rows';
 import { loadP4DpdkPipeline } from '../../src/p4target/p4-dpdk/adapter';

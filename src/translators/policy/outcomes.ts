@@ -52,8 +52,8 @@ export const OUTCOME_OVERFLOW_DENY: Outcome = { id: 1, verdict: 'deny', rules: [
 export const OUTCOME_OVERFLOW_ALLOW: Outcome = { id: 2, verdict: 'allow', rules: [{ kind: 'overflow' }] };
 export const FIRST_OUTCOME = 3;
 
-export const LEAF_BIT = 0x8000_0000;
-export const ALLOW_BIT = 0x4000_0000;
+const LEAF_BIT = 0x8000_0000;
+const ALLOW_BIT = 0x4000_0000;
 
 /** The node id that stands for an outcome. */
 export function leafId(outcome: Pick<Outcome, 'id' | 'verdict'>): number {

@@ -23,7 +23,7 @@ export interface PacketTuple {
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
 /** `a.b.c.d` or IPv6. Throws POLICY_INVALID. */
-export function parseAddress(text: string): Address {
+function parseAddress(text: string): Address {
   if (!ipaddr.isValid(text)) {
     throw new CalicoP4Error('POLICY_INVALID', `"${text}" is no IP address`, { address: text });
   }

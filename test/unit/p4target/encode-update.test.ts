@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { Update } from 'p4runtime-js-bindings';
 import { buildCatalogue } from '../../../src/p4target/catalogue';
-import { tableUpdate } from '../../../src/p4target/client';
+import { tableUpdate } from '../../../src/p4target/write-request';
 import { encodeEntry, encodeKey } from '../../../src/p4target/encode';
 import { encodeUpdate } from '../../../src/p4target/encode-update';
 import { loadP4DpdkPipeline } from '../../../src/p4target/p4-dpdk/adapter';

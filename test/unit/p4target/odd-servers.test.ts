@@ -18,7 +18,9 @@ import {
   type Update,
   type WriteRequest,
 } from 'p4runtime-js-bindings';
-import { clientOptions, P4Client, tableUpdate } from '../../../src/p4target/client';
+import { P4Client } from '../../../src/p4target/client';
+import { clientOptions } from '../../../src/p4target/client-options';
+import { tableUpdate } from '../../../src/p4target/write-request';
 
 /*
  * Servers that nobody can install here answer a failed Write in ways of their own. These are small servers over real
