@@ -46,16 +46,20 @@ export async function connectEngine(path: string): Promise<EngineLink> {
   return linkOver(socket, path);
 }
 
+/** A connection that was there, and ended before all answers had come. */
+export class LostConnection extends CalicoP4Error {
+  constructor(path: string, why: string) {
+    super('TARGET_UNREACHABLE', `the connection to the engine at ${path} ended: ${why}`, { path });
+  }
+}
+
 function linkOver(socket: Socket, path: string): EngineLink {
   const waiting = new Map<number, Waiting>();
   let nextId = 1;
   let chunks: Buffer[] = [];
   let buffered = 0;
 
-  const lost = (why: string): CalicoP4Error =>
-    new CalicoP4Error('TARGET_UNREACHABLE', `the connection to the engine at ${path} ended: ${why}`, {
-      path,
-    });
+  const lost = (why: string): LostConnection => new LostConnection(path, why);
   const fail = (why: string): void => {
     socket.destroy();
     for (const { reject } of waiting.values()) reject(lost(why));

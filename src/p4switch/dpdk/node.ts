@@ -3,9 +3,9 @@ import { CalicoP4Error } from '../../errors';
 import { logger } from '../../log';
 import type { Spec } from '../spec/ast';
 import { type EngineProcess, spawnEngine } from './binary';
-import { type EngineClient, engineClient } from './client';
+import { type EngineClient, engineClient, type Hello } from './client';
 import { createDpdkEngine, type DpdkEngine, type EngineHost } from './engine';
-import { connectEngine, type EngineLink, EngineRefusal } from './link';
+import { connectEngine, type EngineLink, EngineRefusal, LostConnection } from './link';
 import { readPortFile, writePortFile } from './port-file';
 import { attachPort, detachPort, listPorts, type PortSpec, type PortState, samePort } from './ports';
 import type { Program } from './program';
@@ -48,6 +48,8 @@ interface Session {
 }
 
 const CHANGES_A_MESSAGE = 100_000;
+/** Connections that may end before the engine has answered all that is asked of it at first. */
+const FIRST_ATTEMPTS = 3;
 const START_PATIENCE_MS = 30_000;
 const WRITE_PATIENCE_MS = 60_000;
 const WATCH_MS = 5000;
@@ -178,15 +180,33 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
     });
   };
 
-  const first = await open(undefined);
+  /** Takes over what the engine has. */
+  const begin = async (): Promise<{ readonly first: Session; readonly hello: Hello }> => {
+    const first = await open(undefined);
+    const attached = await listPorts(first.link);
+    for (const [port, spec] of attached.length > 0 ? [] : readPortFile(portFile)) desired.set(port, spec);
+    for (const port of attached) desired.set(port.port, port);
+    await attachAll(first.link);
+    const hello = await first.client.hello();
+    generation = hello.generation;
+    return { first, hello };
+  };
+
+  const beginPatiently = async (): ReturnType<typeof begin> => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await begin();
+      } catch (error) {
+        // An engine that is just ending may still take a connection; the next attempt starts another one.
+        if (!(error instanceof LostConnection) || attempt === FIRST_ATTEMPTS) throw error;
+        desired.clear();
+        await sleep(50);
+      }
+    }
+  };
+  const { first, hello } = await beginPatiently();
   follow(first);
   session = Promise.resolve(first);
-  const attached = await listPorts(first.link);
-  for (const [port, spec] of attached.length > 0 ? [] : readPortFile(portFile)) desired.set(port, spec);
-  for (const port of attached) desired.set(port.port, port);
-  await attachAll(first.link);
-  const hello = await first.client.hello();
-  generation = hello.generation;
 
   const current = async (): Promise<Session> => {
     const timeout = new AbortController();
