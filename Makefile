@@ -6,7 +6,7 @@ SHELL := /bin/bash
 STAMPS := .stamps
 SOURCES := $(shell find src -name '*.ts')
 
-.PHONY: help run test bench fuzz build types lint format clean
+.PHONY: help run test bench fuzz build engine types lint format clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,7 @@ run: build ## replay recording 02-policy, show the picture, trace one allowed an
 	@scripts/demo
 
 test: build types lint $(STAMPS)/test-tools ## every check and every test
+	@$(MAKE) --no-print-directory -C native all asan
 	npx prettier --check .
 	npx jest
 
@@ -27,6 +28,9 @@ bench: $(STAMPS)/generated ## measure: a table, and JSON in bench-results/ (BENC
 
 build: $(STAMPS)/build ## compile to dist/, for bin/calico-p4
 
+engine: ## compile the native engine to native/build/ (skipped with a message where libdpdk-dev is not installed)
+	@$(MAKE) --no-print-directory -C native
+
 types: $(STAMPS)/generated ## type-check everything, tests included
 	npx tsc --noEmit -p tsconfig.json
 
@@ -37,7 +41,7 @@ format: $(STAMPS)/npm ## prettier
 	npx prettier --write .
 
 clean: ## remove what was built
-	rm -rf dist $(STAMPS) .venv .venv-shell p4runtime-js-bindings/src p4runtime-js-bindings/dist
+	rm -rf dist native/build $(STAMPS) .venv .venv-shell p4runtime-js-bindings/src p4runtime-js-bindings/dist
 
 $(STAMPS)/npm: package.json package-lock.json p4runtime-js-bindings/package.json
 	@command -v node >/dev/null || { echo "calico-p4 needs Node 20 or newer (Debian: apt-get install nodejs npm, or your own)" >&2; exit 1; }

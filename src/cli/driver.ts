@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import { loadConfig } from '../driver/config';
+import { growHeapSlowly } from '../driver/heap';
 import { runNodeDriver } from '../driver/run';
 import { setLogLevel } from '../log';
 
@@ -16,5 +17,6 @@ export async function runDriver(options: DriverOptions, print: (line: string) =>
     return;
   }
   setLogLevel(config.logLevel);
+  growHeapSlowly();
   await runNodeDriver(config);
 }

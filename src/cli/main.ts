@@ -42,6 +42,20 @@ export function main(argv: readonly string[]): void {
     .option('--tls-cert <file>', 'PEM: certificate to show to controllers; without it, no TLS')
     .option('--tls-key <file>', 'PEM: its key')
     .option('--tls-client-ca <file>', 'PEM: controllers must show a certificate of one of these authorities')
+    .option(
+      '--engine <name>',
+      'dpdk, interpreter, or auto: dpdk where it is built and the user is root',
+      'auto',
+    )
+    .option('--engine-socket <path>', 'where the native engine listens', '/run/calico-p4/engine.sock')
+    .option(
+      '--engine-option <option>',
+      'of the native engine, when it is started (may be repeated)',
+      gather,
+      [],
+    )
+    .option('--end-engine', 'end the native engine with the switch; else packets go on without it')
+    .option('--port <port>', 'NUMBER=KIND:NAME[@NETNS][,mtu=N][,mac=M] (may be repeated)', gather, [])
     .action((options: SwitchOptions) => run(() => runSwitch(options, print)));
 
   program
@@ -110,4 +124,9 @@ function run(command: () => Promise<void>): Promise<void> {
     process.stderr.write(`calico-p4: ${error.message} [${error.code}]\n`);
     process.exitCode = error.code === 'USAGE' || error.code === 'CONFIG_INVALID' ? 2 : 1;
   });
+}
+
+/** Options that may be given several times. */
+function gather(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
 }

@@ -110,13 +110,15 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       // With the old and the new programs side by side, both complete for the old and the new labels, fewer endpoints
       // need to be shut while rows change. Without changed programs nothing is gained, and without MODIFY nothing either.
       let between: ApplyResult | undefined;
+      let sideBySide = false;
       const programs = [...model.policies.values(), ...model.profiles.values(), ...model.workloads.values()];
       if (reconciler.canModify && lastPrograms.length > 0 && !sameItems(programs, lastPrograms)) {
         const transition = compiler.compile(model, endpoints, 'transition');
         describe = () => namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
         const { removed, written } = transition.changes;
         reconciler.changeDesired([...removed.values(), ...closing.map(([, row]) => row)], written.values());
-        between = await reconciler.apply(transition.phase === 'transition');
+        sideBySide = transition.phase === 'transition';
+        between = await reconciler.apply(sideBySide);
       }
       lastPrograms = programs;
       const compiled = compiler.compile(model, endpoints);
@@ -132,7 +134,8 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       );
       ways = waysNow;
       placed = { of: placedOf, endpoints, found };
-      const applied = both(between, await reconciler.apply());
+      // After the transition the gates lead to the new programs, and what goes now is nothing that these ask for.
+      const applied = both(between, await reconciler.apply(sideBySide));
       if (applied.failed.size === 0) compiler.settle();
 
       const failures = endpointFailures(applied, endpoints);

@@ -83,6 +83,33 @@ export interface Engine {
   ): Iterable<{ readonly keys: readonly bigint[]; readonly action: SpecAction; readonly expiresIn: number }>;
   readRegister(name: string, index: number): bigint;
   writeRegister(name: string, index: number, value: bigint): void;
-  /** Runs one packet to completion. `wantTrace` false leaves `trace` empty. */
+  /**
+   * Runs one packet to completion. `wantTrace` false leaves `trace` empty.
+   * @throws CalicoP4Error USAGE where packets run in another process, through real ports
+   */
   process(port: number, frame: Uint8Array, wantTrace: boolean): PacketResult;
+  /** Set where packets run in another process: what is applied and read above is then what this one knows of it. */
+  readonly remote?: RemoteTables;
+}
+
+/** Cells and learned entries that a request asks for; packets change them, so they are fetched before. */
+export interface Wanted {
+  readonly registers: readonly { readonly array: string; readonly first: number; readonly end: number }[];
+  readonly learners: readonly string[];
+}
+
+/** The other process's side of an engine. One call at a time. */
+export interface RemoteTables {
+  /** Rejects with SPEC_INVALID when it does not take the program; changes nothing. */
+  check(): Promise<void>;
+  /** Makes this what packets go through, at one moment, with all that was applied. */
+  activate(): Promise<void>;
+  /**
+   * Puts what was applied since the last commit in force, at one moment for packets. When it rejects, nothing of it is;
+   * the caller takes it back by further `apply` and then calls `abandon`.
+   */
+  commit(): Promise<void>;
+  /** Forgets what was applied since the last commit. */
+  abandon(): void;
+  refresh(wanted: Wanted): Promise<void>;
 }

@@ -1,7 +1,10 @@
 /** One measurement in this process: `measure.js NAME [--quick]`. The last line of stdout is JSON. */
+import { growHeapSlowly } from '../../src/driver/heap';
 import { churn, packets, snapshot, stages } from './recorded';
 import { synthetic } from './synthetic';
 
+// As the driver does.
+growHeapSlowly();
 const quick = process.argv.includes('--quick');
 const measurements: Readonly<Record<string, () => Promise<never>>> = {
   stages: () => stages(quick),

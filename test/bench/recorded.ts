@@ -1,6 +1,8 @@
 /** Measurements over the recordings 08-scale (47,240 frames) and, for --quick, 08s-scale-small. */
+import { PassThrough } from 'node:stream';
+import { createFelixLink, type FelixBatch } from '../../src/driver/felix/felix-link';
 import { createFelixSession, type FelixSession } from '../../src/driver/felix/felix-session';
-import { countByTable, createNode, type Node } from '../../src/driver/node';
+import { countByTable, createNode } from '../../src/driver/node';
 import { createPlacement } from '../../src/driver/placement';
 import { createInterpreter } from '../../src/p4switch/interpreter/interpreter';
 import { parseSpec } from '../../src/p4switch/spec/parser';
@@ -29,9 +31,6 @@ const STEPS = [
   ['tier-flip', 45_364],
   ['delete-all-policies', 47_239],
 ] as const;
-
-/** Messages that one batch takes: what arrives while the target is written. */
-const BATCH = 4096;
 
 function frames(quick: boolean): readonly Uint8Array[] {
   return recording(quick ? '08s-scale-small.bin' : '08-scale.bin.xz');
@@ -102,43 +101,51 @@ export async function snapshot(quick: boolean): Promise<never> {
   });
 }
 
-/** Each step in batches of BATCH messages. */
+/**
+ * The link's input is given all messages of a step at once, as fast as they can be read; batches are those that the link makes of what
+ * comes while the target is written. `everything` is all steps in one.
+ */
 export async function churn(quick: boolean): Promise<never> {
   const all = frames(quick);
-  const { target, peak, stop } = await startSwitchProcess();
-  const node = await createNode({ reconciler: target.reconciler, ports: PORTS });
-  const session = createFelixSession();
-  let at = feedSnapshot(session, all);
-  await node.program(session.model);
   const figures: Record<string, number> = {};
-  for (const [name, last] of quick ? [['all', all.length - 1] as const] : STEPS) {
-    const messages = last + 1 - at;
-    const before = process.cpuUsage();
-    const [seconds, written] = await timed(() => programBatches(session, node, all.slice(at, last + 1)));
-    const { user, system } = process.cpuUsage(before);
-    at = last + 1;
-    figures[`${name} messages`] = messages;
-    figures[`${name} messages/s`] = Math.round(messages / seconds);
-    figures[`${name} messages/CPU s`] = Math.round(messages / ((user + system) / 1e6));
-    figures[`${name} rows/message`] = Number((written / messages).toFixed(2));
-    process.stderr.write(`  ${name}: ${messages} messages, ${seconds.toFixed(1)} s, ${written} rows\n`);
+  const whole = [['everything', all.length - 1]] as const;
+  for (const steps of quick ? [whole] : [STEPS, whole]) {
+    const { target, peak, stop } = await startSwitchProcess();
+    const node = await createNode({ reconciler: target.reconciler, ports: PORTS });
+    const input = new PassThrough();
+    const link = createFelixLink({ input, endsNormally: true });
+    const batches = link[Symbol.asyncIterator]();
+    /** Programs what comes up to a frame. @returns rows and batches */
+    const until = async (last: number): Promise<readonly [number, number]> => {
+      let rows = 0;
+      for (let count = 1; ; count++) {
+        const { value: batch } = (await batches.next()) as IteratorYieldResult<FelixBatch>;
+        if (batch.inSync) rows += (await node.program(link.model)).applied.written;
+        if (batch.frame >= last) return [rows, count];
+      }
+    };
+    let at = feedSnapshot(createFelixSession(), all);
+    input.write(Buffer.concat(all.slice(0, at)));
+    await until(at - 1);
+    for (const [name, last] of steps) {
+      const messages = last + 1 - at;
+      input.write(Buffer.concat(all.slice(at, last + 1)));
+      const before = process.cpuUsage();
+      const [seconds, [written, count]] = await timed(() => until(last));
+      const { user, system } = process.cpuUsage(before);
+      at = last + 1;
+      figures[`${name} messages`] = messages;
+      figures[`${name} batches`] = count;
+      figures[`${name} messages/s`] = Math.round(messages / seconds);
+      figures[`${name} messages/CPU s`] = Math.round(messages / ((user + system) / 1e6));
+      figures[`${name} rows/message`] = Number((written / messages).toFixed(2));
+      process.stderr.write(`  ${name}: ${messages} messages, ${seconds.toFixed(1)} s, ${written} rows\n`);
+    }
+    figures['switch peak MB'] = peak();
+    target.close();
+    stop();
   }
-  const switchPeak = peak();
-  stop();
-  report({ ...figures, 'switch peak MB': switchPeak });
-}
-
-async function programBatches(
-  session: FelixSession,
-  node: Node,
-  messages: readonly Uint8Array[],
-): Promise<number> {
-  let written = 0;
-  for (let at = 0; at < messages.length; at += BATCH) {
-    for (const frame of messages.slice(at, at + BATCH)) session.push(frame);
-    written += (await node.program(session.model)).applied.written;
-  }
-  return written;
+  report(figures);
 }
 
 /** Packets through the interpreter, on the policies of 02-policy: new ones each, so that every one walks the diagrams. */

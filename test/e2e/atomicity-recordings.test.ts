@@ -13,26 +13,40 @@ interface Cut {
   readonly batch: number;
   /** The large ones: so many batches, from this frame on. */
   readonly sample?: { readonly from: number; readonly batches: number };
+  /** A minute: CALICO_P4_TEST_SCALE=1. */
+  readonly onlyWhenAsked?: boolean;
 }
 
 const CUTS: readonly Cut[] = [
-  ...['01-minimal', '02-policy', '03-vxlan-routes', '06-config-changes', '07-k8s-via-typha'].map((name) => ({
-    name,
-    batch: 1,
-  })),
+  ...[
+    '01-minimal',
+    '02-policy',
+    '03-vxlan-routes',
+    '04-ipip-noencap-routes',
+    '04b-ipip-default-routes',
+    '06-config-changes',
+    '06-config-changes-run5',
+    '07-k8s-via-typha',
+  ].map((name) => ({ name, batch: 1 })),
   ...['3.26.5', '3.29.7', '3.30.7', '3.32.1', '3.33.0-pre'].map((release) => ({
     name: `release-${release}`,
     batch: 3,
   })),
+  // Where its steps begin: remote pods, pods of the node, policies, a tier's order, the end of all policies.
   { name: '08s-scale-small', batch: 20, sample: { from: 494, batches: 12 } },
+  { name: '08s-scale-small', batch: 20, sample: { from: 1230, batches: 12 } },
   { name: '08s-scale-small', batch: 20, sample: { from: 1789, batches: 6 } },
+  { name: '08s-scale-small', batch: 15, sample: { from: 3839, batches: 3 } },
+  { name: '08s-scale-small', batch: 27, sample: { from: 3884, batches: 7 } },
+  { name: '08-scale', batch: 256, sample: { from: 3951, batches: 3 }, onlyWhenAsked: true },
 ];
 
 const PACKETS = 60;
 
 describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
-  for (const { name, batch, sample } of CUTS) {
-    testWith(name)(
+  for (const { name, batch, sample, onlyWhenAsked = false } of CUTS) {
+    const here = onlyWhenAsked && process.env['CALICO_P4_TEST_SCALE'] !== '1' ? test.skip : testWith(name);
+    here(
       `${name}, cut after every ${batch} frames${sample === undefined ? '' : ` from frame ${sample.from}`}`,
       async () => {
         const atomic = await startAtomicNode({

@@ -20,7 +20,7 @@ const env = {
 
 let embeddedSwitch: Running;
 beforeAll(async () => {
-  embeddedSwitch = start('calico-p4', ['switch', '--listen', socket]);
+  embeddedSwitch = start('calico-p4', ['switch', '--engine', 'interpreter', '--listen', socket]);
   await until('the switch', () => embeddedSwitch.output().stdout.includes('P4Runtime at'));
 });
 afterAll(async () => {

@@ -17,7 +17,7 @@ const BATCH = Number(process.env['CALICO_P4_TEST_BATCH'] ?? 512);
 const scaleTest = testWith('08-scale');
 
 scaleTest(
-  'a changed member of an IP set costs one row of an address at most, and few of classes that are new',
+  'a changed member of an IP set costs two rows at most on average, one of them of its address',
   () => {
     const frames = framesOf(recording('08-scale'));
     const session = createFelixSession();
@@ -58,9 +58,11 @@ scaleTest(
       Object.fromEntries(byTable),
     );
     expect(members).toBeGreaterThan(100);
+    // Written on their own, the messages of one change of the datastore make combinations of labels that nobody had before, with
+    // rows and nodes of their own, and gone with the next message: docs/guarantees.md. The link gives them as one batch.
+    if (BATCH < 64) return;
     expect((byTable.get('addr_labels') ?? 0) / members).toBeLessThanOrEqual(1);
-    // A class that nobody had before has a row in each node that asks for one of its labels: docs/guarantees.md.
-    if (BATCH >= 512) expect(rows / members).toBeLessThanOrEqual(6);
+    expect(rows / members).toBeLessThanOrEqual(2);
   },
   600_000,
 );

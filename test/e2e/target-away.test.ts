@@ -27,7 +27,7 @@ afterAll(() => {
 });
 
 async function startSwitch(address: string): Promise<Running> {
-  const process = start('calico-p4', ['switch', '--listen', address]);
+  const process = start('calico-p4', ['switch', '--engine', 'interpreter', '--listen', address]);
   running.push(process);
   await until('the switch', () => process.output().stdout.includes('P4Runtime at'));
   return process;

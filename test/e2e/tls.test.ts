@@ -26,7 +26,7 @@ async function startSwitch(address: string, { ca, server }: Certificates, mutual
     server.key,
     ...(mutual ? ['--tls-client-ca', ca] : []),
   ];
-  const process = start('calico-p4', ['switch', '--listen', address, ...tls]);
+  const process = start('calico-p4', ['switch', '--engine', 'interpreter', '--listen', address, ...tls]);
   running.push(process);
   await until('the switch', () => process.output().stdout.includes('P4Runtime at'));
   return process;

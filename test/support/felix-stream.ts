@@ -4,7 +4,17 @@
  */
 import path from 'node:path';
 import protobuf from 'protobufjs';
-import type { FelixModel, IcmpMatch, PolicyId, Rule, TierInfo } from '../../src/model/model';
+import type {
+  FelixModel,
+  IcmpMatch,
+  IpSet,
+  Policy,
+  PolicyId,
+  Profile,
+  Rule,
+  TierInfo,
+  WorkloadEndpoint,
+} from '../../src/model/model';
 
 /** One payload of ToDataplane by its protobufjs (camel case) name, for example `{ inSync: {} }`. */
 export type Payload = Readonly<Record<string, unknown>>;
@@ -35,32 +45,10 @@ export function encodeModel(model: FelixModel): Uint8Array {
 /** In the order of a Felix flush. A model that is not in sync ends without InSync. */
 export function modelPayloads(model: FelixModel): readonly Payload[] {
   return [
-    { configUpdate: { config: Object.fromEntries(model.config) } },
-    ...[...model.ipSets.values()].map((set) => ({
-      ipsetUpdate: { id: set.id, type: set.type, members: [...set.members] },
-    })),
-    ...[...model.policies.values()].map((policy) => ({
-      activePolicyUpdate: {
-        id: policyId(policy.id),
-        policy: {
-          namespace: policy.id.namespace,
-          tier: policy.tier,
-          inboundRules: policy.inboundRules.map(rule),
-          outboundRules: policy.outboundRules.map(rule),
-          untracked: policy.untracked,
-          preDnat: policy.preDnat,
-        },
-      },
-    })),
-    ...[...model.profiles.values()].map((profile) => ({
-      activeProfileUpdate: {
-        id: { name: profile.name },
-        profile: {
-          inboundRules: profile.inboundRules.map(rule),
-          outboundRules: profile.outboundRules.map(rule),
-        },
-      },
-    })),
+    configPayload(model.config),
+    ...[...model.ipSets.values()].map(ipSetPayload),
+    ...[...model.policies.values()].map(policyPayload),
+    ...[...model.profiles.values()].map(profilePayload),
     ...[...model.hostEndpoints.values()].map((endpoint) => ({
       hostEndpointUpdate: {
         id: { endpointId: endpoint.id },
@@ -76,27 +64,67 @@ export function modelPayloads(model: FelixModel): readonly Payload[] {
         },
       },
     })),
-    ...[...model.workloads.values()].map((endpoint) => ({
-      workloadEndpointUpdate: {
-        id: endpoint.id,
-        endpoint: {
-          state: endpoint.state,
-          name: endpoint.name,
-          mac: endpoint.mac,
-          profileIds: endpoint.profileIds,
-          ipv4Nets: endpoint.ipv4Nets,
-          ipv6Nets: endpoint.ipv6Nets,
-          tiers: endpoint.tiers.map(tier),
-          allowSpoofedSourcePrefixes: endpoint.allowSpoofedSourcePrefixes,
-        },
-      },
-    })),
+    ...[...model.workloads.values()].map(workloadPayload),
     ...[...model.hosts.values()].map((host) => ({ hostMetadataUpdate: host })),
     ...(model.inSync ? [{ encapsulation: {} }, { inSync: {} }] : []),
   ];
 }
 
-function policyId(id: PolicyId): Payload {
+export function configPayload(config: FelixModel['config']): Payload {
+  return { configUpdate: { config: Object.fromEntries(config) } };
+}
+
+export function ipSetPayload(set: IpSet): Payload {
+  return { ipsetUpdate: { id: set.id, type: set.type, members: [...set.members] } };
+}
+
+export function policyPayload(policy: Policy): Payload {
+  return {
+    activePolicyUpdate: {
+      id: policyId(policy.id),
+      policy: {
+        namespace: policy.id.namespace,
+        tier: policy.tier,
+        inboundRules: policy.inboundRules.map(rule),
+        outboundRules: policy.outboundRules.map(rule),
+        untracked: policy.untracked,
+        preDnat: policy.preDnat,
+      },
+    },
+  };
+}
+
+export function profilePayload(profile: Profile): Payload {
+  return {
+    activeProfileUpdate: {
+      id: { name: profile.name },
+      profile: {
+        inboundRules: profile.inboundRules.map(rule),
+        outboundRules: profile.outboundRules.map(rule),
+      },
+    },
+  };
+}
+
+export function workloadPayload(endpoint: WorkloadEndpoint): Payload {
+  return {
+    workloadEndpointUpdate: {
+      id: endpoint.id,
+      endpoint: {
+        state: endpoint.state,
+        name: endpoint.name,
+        mac: endpoint.mac,
+        profileIds: endpoint.profileIds,
+        ipv4Nets: endpoint.ipv4Nets,
+        ipv6Nets: endpoint.ipv6Nets,
+        tiers: endpoint.tiers.map(tier),
+        allowSpoofedSourcePrefixes: endpoint.allowSpoofedSourcePrefixes,
+      },
+    },
+  };
+}
+
+export function policyId(id: PolicyId): Payload {
   return { name: id.name, namespace: id.namespace, kind: id.kind };
 }
 

@@ -1,4 +1,5 @@
 import { status } from '@grpc/grpc-js';
+import { CalicoP4Error } from '../../errors';
 
 /**
  * Why the server does not do what a controller asks: a gRPC status code, as the P4Runtime specification has it for the
@@ -26,5 +27,9 @@ export function unimplemented(message: string): Refusal {
 /** What to answer for anything thrown: an unexpected error is INTERNAL, with its message. */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
+  if (error instanceof CalicoP4Error && error.code === 'TARGET_UNREACHABLE')
+    return new Refusal(status.UNAVAILABLE, error.message);
+  if (error instanceof CalicoP4Error && error.code === 'TARGET_TABLE_FULL')
+    return new Refusal(status.RESOURCE_EXHAUSTED, error.message);
   return new Refusal(status.INTERNAL, error instanceof Error ? error.message : String(error));
 }

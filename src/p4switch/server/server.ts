@@ -5,10 +5,9 @@ import { P4RuntimeService } from 'p4runtime-js-bindings';
 import { CalicoP4Error } from '../../errors';
 import { logger } from '../../log';
 import type { Engine } from '../engine';
-import type { Spec } from '../spec/ast';
 import { Arbitration } from './arbitration';
 import { behaviour, type BehaviourName } from './behaviour';
-import { Device } from './device';
+import { type CreateEngine, Device, type FoundPipeline } from './device';
 import { p4runtimeService } from './service';
 
 export interface SwitchServerOptions {
@@ -17,7 +16,9 @@ export interface SwitchServerOptions {
   /** Not 0: P4Runtime keeps that for "unset". */
   readonly deviceId: bigint;
   /** Makes what executes a pipeline, at each pipeline config that is set. */
-  readonly createEngine: (spec: Spec) => Engine;
+  readonly createEngine: CreateEngine;
+  /** What an engine in another process runs already. */
+  readonly found?: FoundPipeline;
   /** TLS, in PEM form; without it connections are not encrypted. */
   readonly tls?: SwitchTls;
   /** What it does; the specification's unless told. */
@@ -52,6 +53,7 @@ export async function startSwitchServer(options: SwitchServerOptions): Promise<S
     throw new CalicoP4Error('CONFIG_INVALID', 'the device id of a switch must be above 0');
   const does = behaviour(options.behaviour ?? 'specification');
   const device = new Device(options.createEngine, does);
+  if (options.found !== undefined) await adopt(device, options.found);
   const arbitration = new Arbitration(options.deviceId, does);
   const server = new Server({
     'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
@@ -73,6 +75,21 @@ export async function startSwitchServer(options: SwitchServerOptions): Promise<S
       return Promise.resolve();
     },
   };
+}
+
+/** A program that this release does not understand goes on as it is, until a controller sets another one. */
+async function adopt(device: Device, found: FoundPipeline): Promise<void> {
+  try {
+    await device.adopt(found);
+  } catch (error) {
+    if (error instanceof CalicoP4Error && error.code === 'TARGET_UNREACHABLE') throw error;
+    logger('switch').warn(
+      'the running program can not be taken over; packets go on with it until a pipeline is set',
+      {
+        why: error instanceof Error ? error.message : String(error),
+      },
+    );
+  }
 }
 
 function credentials(tls: SwitchTls | undefined): ServerCredentials {

@@ -15,7 +15,8 @@ import type { Device } from './device';
 import { selectEntities } from './read';
 import { invalid, Refusal, refusalOf } from './refusal';
 import { batchError, rpcError, type RpcError } from './rpc-status';
-import { applyUpdates } from './write';
+import { refreshForReads, refreshForUpdates } from './refresh';
+import { writeBatch } from './write';
 
 /** The version of the specification that the server follows. */
 export const P4RUNTIME_VERSION = '1.5.0';
@@ -29,37 +30,44 @@ export function p4runtimeService(
   maxStreams: number,
 ): P4RuntimeServer {
   let streams = 0;
+  const inTurn = turns();
   return {
     write(call, callback) {
-      answer(callback, () => {
-        arbitration.checkPrimary(call.request);
-        const error = batchError('write', applyUpdates(device.pipeline(), call.request));
-        if (error) throw new BatchFailure(error);
-        return {};
-      });
+      void answer(callback, () =>
+        inTurn(async () => {
+          arbitration.checkPrimary(call.request);
+          const pipeline = device.pipeline();
+          await refreshForUpdates(pipeline, call.request.updates);
+          const error = batchError('write', await writeBatch(pipeline, call.request));
+          if (error) throw new BatchFailure(error);
+          return {};
+        }),
+      );
     },
 
     read(call) {
-      void streamEntities(device, arbitration, call);
+      void streamEntities(device, arbitration, inTurn, call);
     },
 
     setForwardingPipelineConfig(call, callback) {
-      answer(callback, () => {
-        arbitration.checkPrimary(call.request);
-        device.setConfig(call.request);
-        return {};
-      });
+      void answer(callback, () =>
+        inTurn(async () => {
+          arbitration.checkPrimary(call.request);
+          await device.setConfig(call.request);
+          return {};
+        }),
+      );
     },
 
     getForwardingPipelineConfig(call, callback) {
-      answer(callback, () => {
+      void answer(callback, () => {
         arbitration.checkDevice(call.request.deviceId);
         return { config: device.config(call.request.responseType) };
       });
     },
 
     capabilities(call, callback) {
-      answer(callback, () => {
+      void answer(callback, () => {
         if (call.request.deviceId !== 0n) arbitration.checkDevice(call.request.deviceId);
         return { p4runtimeApiVersion: P4RUNTIME_VERSION, experimental: undefined };
       });
@@ -86,10 +94,22 @@ class BatchFailure extends Error {
   }
 }
 
-function answer<T>(callback: sendUnaryData<T>, work: () => T): void {
+type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
+
+/** Runs one piece of work after the other: a Write may wait for another process, and the next must see what it did. */
+function turns(): InTurn {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const mine = last.then(work);
+    last = mine.catch(() => undefined);
+    return mine;
+  };
+}
+
+async function answer<T>(callback: sendUnaryData<T>, work: () => T | Promise<T>): Promise<void> {
   let result: T;
   try {
-    result = work();
+    result = await work();
   } catch (error) {
     callback(toRpcError(error));
     return;
@@ -104,6 +124,7 @@ function toRpcError(error: unknown): RpcError {
 async function streamEntities(
   device: Device,
   arbitration: Arbitration,
+  inTurn: InTurn,
   call: ServerWritableStream<ReadRequest, ReadResponse>,
 ): Promise<void> {
   const cancelled = once(call, 'cancelled').then(
@@ -112,7 +133,11 @@ async function streamEntities(
   );
   try {
     arbitration.checkDevice(call.request.deviceId);
-    const { selected, outcomes } = selectEntities(device.pipeline(), call.request);
+    const { selected, outcomes } = await inTurn(async () => {
+      const pipeline = device.pipeline();
+      await refreshForReads(pipeline, call.request.entities);
+      return selectEntities(pipeline, call.request);
+    });
     for (const part of selected) {
       for (const entities of chunks(part)) {
         if (call.cancelled) return;

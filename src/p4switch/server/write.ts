@@ -11,15 +11,46 @@ import type { Undo } from './undo';
 /** What became of each update, in their order; undefined is success. */
 export type Outcomes = readonly (Refusal | undefined)[];
 
+/** Applies a Write, in the other process too where packets run in one: there it is one transaction. */
+export async function writeBatch(pipeline: Pipeline, request: WriteRequest): Promise<Outcomes> {
+  const { outcomes, undo } = applyUpdates(pipeline, request);
+  const { remote } = pipeline.engine;
+  if (remote === undefined) return outcomes;
+  try {
+    await remote.commit();
+    return outcomes;
+  } catch (error) {
+    undo();
+    remote.abandon();
+    const refusal = refusalOf(error);
+    return outcomes.map((o) => o ?? refusal);
+  }
+}
+
+interface Applied {
+  readonly outcomes: Outcomes;
+  /** Takes back what was applied. */
+  readonly undo: Undo;
+}
+
 /**
  * Applies the updates of a Write in order. CONTINUE_ON_ERROR tries each of them. In the other two modes the first
  * refusal takes back what was applied, and the other updates come out as ABORTED; no packet is processed meanwhile, as
  * the switch is one thread, so that ROLLBACK_ON_ERROR is DATAPLANE_ATOMIC too.
  */
-export function applyUpdates(pipeline: Pipeline, request: WriteRequest): Outcomes {
+function applyUpdates(pipeline: Pipeline, request: WriteRequest): Applied {
   switch (request.atomicity) {
-    case WriteRequest_Atomicity.CONTINUE_ON_ERROR:
-      return request.updates.map((u) => attempt(pipeline, u).refusal);
+    case WriteRequest_Atomicity.CONTINUE_ON_ERROR: {
+      // Undos are kept only where they may be needed: a batch may have a hundred thousand updates.
+      const keep = pipeline.engine.remote !== undefined;
+      const undos: Undo[] = [];
+      const outcomes = request.updates.map((u) => {
+        const { refusal, undo } = attempt(pipeline, u);
+        if (keep && undo) undos.push(undo);
+        return refusal;
+      });
+      return { outcomes, undo: backwards(undos) };
+    }
     case WriteRequest_Atomicity.ROLLBACK_ON_ERROR:
     case WriteRequest_Atomicity.DATAPLANE_ATOMIC:
       if (!pipeline.behaviour.rollsBack) throw invalid('only CONTINUE_ON_ERROR is supported');
@@ -42,20 +73,27 @@ function attempt(pipeline: Pipeline, update: Update): Attempt {
   }
 }
 
-function allOrNothing(pipeline: Pipeline, updates: readonly Update[]): Outcomes {
+function backwards(undos: Undo[]): Undo {
+  return () => {
+    for (const undo of undos.splice(0).reverse()) undo();
+  };
+}
+
+function allOrNothing(pipeline: Pipeline, updates: readonly Update[]): Applied {
   const undos: Undo[] = [];
   for (const [failedAt, update] of updates.entries()) {
     const { refusal, undo } = attempt(pipeline, update);
     if (undo) undos.push(undo);
     if (!refusal) continue;
-    for (const u of undos.reverse()) u();
-    return updates.map((_, i) =>
+    backwards(undos)();
+    const outcomes = updates.map((_, i) =>
       i === failedAt
         ? refusal
         : new Refusal(status.ABORTED, `not applied: update ${failedAt} of the batch failed`),
     );
+    return { outcomes, undo: () => undefined };
   }
-  return updates.map(() => undefined);
+  return { outcomes: updates.map(() => undefined), undo: backwards(undos) };
 }
 
 function applyUpdate(pipeline: Pipeline, update: Update): Undo {

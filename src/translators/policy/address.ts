@@ -18,7 +18,7 @@ export interface Prefix {
 type Words = readonly [number, number, number, number];
 
 const V4_MAPPED = 0xffff;
-const PRUNE_AT = 500_000;
+const PRUNE_AT = 10_000;
 
 /** Reads and interns prefixes. */
 export interface PrefixCache {

@@ -76,8 +76,8 @@ export interface LabelName {
 }
 
 /** Labels, and sets of ports, that are remembered beside those in use. */
-const LABELS_MAX = 10_000;
-const INTERVALS_MAX = 50_000;
+const LABELS_MAX = 1_000;
+const INTERVALS_MAX = 1_000;
 /** The page of a program that asks nothing of addresses. */
 const NO_PAGE = 1;
 /** Bit 31 marks leaves. */
@@ -203,7 +203,7 @@ export function createPolicyCompiler(
     const onProblem = (message: string): void => {
       problems.add(message);
     };
-    const setChanges = ipSets.begin(now.ipSets, onProblem);
+    const setChanges = ipSets.begin(now.ipSets);
     if (!setChanges.onlyMembers) ipSets.askAgain();
     cache.begin(now, setChanges, onProblem);
 

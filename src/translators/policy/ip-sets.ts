@@ -30,9 +30,11 @@ export type SetState = 'good' | 'partial' | 'unusable';
 export interface IpSets {
   /** Of a set that a rule names. */
   state(id: string, use: SetUse): SetState;
+  /** What is wrong with it, for people; undefined when its state is `good`. */
+  problem(id: string, use: SetUse): string | undefined;
   membership(id: string, use: SetUse): Membership;
   /** Starts a compile: takes the model's sets, and brings those that rules name to what they are now. */
-  begin(sets: ReadonlyMap<string, IpSet>, onProblem: (message: string) => void): SetChanges;
+  begin(sets: ReadonlyMap<string, IpSet>): SetChanges;
   /** All rules are read again: what none of them names by the next `begin` is forgotten. */
   askAgain(): void;
   /** The prefixes of all sets that are read. */
@@ -64,6 +66,7 @@ interface Answer {
   readonly id: string;
   readonly use: SetUse;
   readonly state: SetState;
+  readonly problem: string | undefined;
 }
 
 type Slot = { readonly label: number; readonly prefix: Prefix } | 'nowhere' | undefined;
@@ -71,16 +74,8 @@ type Slot = { readonly label: number; readonly prefix: Prefix } | 'nowhere' | un
 export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
   const read = new Map<string, ReadSet>();
   let sets: ReadonlyMap<string, IpSet> = new Map();
-  let reported = new Set<string>();
   /** What rules were told, and go by. */
   let answers = new Map<string, Answer>();
-  let onProblem: (message: string) => void = () => undefined;
-
-  const report = (key: string, message: () => string): void => {
-    if (reported.has(key)) return;
-    reported.add(key);
-    onProblem(message());
-  };
 
   const slotOf = (source: IpSet, member: string): Slot => {
     if (source.type !== 'IP_AND_PORT') {
@@ -166,37 +161,33 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
 
   const get = (id: string, use: SetUse): ReadSet | undefined => {
     const source = sets.get(id);
-    if (source === undefined) {
-      report(
-        id,
-        () =>
-          `IP set ${id} is named by a rule but unknown: allow rules that name it do not match, deny rules do`,
-      );
-      return undefined;
-    }
-    if ((source.type === 'IP_AND_PORT') !== (use === 'ports')) {
-      report(
-        `${id} ${use}`,
-        () =>
-          `IP set ${id} of type ${source.type} is used as a set of ${use}: allow rules that name it do not match, deny rules do`,
-      );
-      return undefined;
-    }
-    const known = read.get(id) ?? readAnew(source);
-    if (known.bad.size > 0) {
-      const { bad } = known;
-      report(
-        id,
-        () =>
-          `IP set ${id}: ${bad.size} members can not be read and match nothing, the first is "${[...bad][0]!}"`,
-      );
-    }
-    return known;
+    if (source === undefined || (source.type === 'IP_AND_PORT') !== (use === 'ports')) return undefined;
+    return read.get(id) ?? readAnew(source);
   };
 
-  const stateOf = (id: string, use: SetUse): SetState => {
+  const answerOf = (id: string, use: SetUse): Answer => {
     const known = get(id, use);
-    return known === undefined ? 'unusable' : known.bad.size > 0 ? 'partial' : 'good';
+    if (known !== undefined) {
+      const { bad } = known;
+      if (bad.size === 0) return { id, use, state: 'good', problem: undefined };
+      const problem = `IP set ${id}: ${bad.size} members can not be read and match nothing, the first is "${[...bad][0]!}"`;
+      return { id, use, state: 'partial', problem };
+    }
+    const type = sets.get(id)?.type;
+    const what =
+      type === undefined ? 'is named by a rule but unknown' : `of type ${type} is used as a set of ${use}`;
+    const problem = `IP set ${id} ${what}: allow rules that name it do not match, deny rules do`;
+    return { id, use, state: 'unusable', problem };
+  };
+
+  const answer = (id: string, use: SetUse): Answer => {
+    const key = `${id} ${use}`;
+    let known = answers.get(key);
+    if (known === undefined) {
+      known = answerOf(id, use);
+      answers.set(key, known);
+    }
+    return known;
   };
 
   return {
@@ -209,10 +200,8 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
         yield* members.keys();
       }
     },
-    begin(now, problem) {
+    begin(now) {
       sets = now;
-      onProblem = problem;
-      reported = new Set();
       const named = new Set([...answers.values()].map(({ id }) => id));
       const members = new Map<Membership, readonly MemberChange[]>();
       let onlyMembers = true;
@@ -226,18 +215,16 @@ export function createIpSets(prefixes: PrefixCache, labels: Labels): IpSets {
           onlyMembers &&= changes !== undefined && ports === [...known.members.keys()].join();
         }
       }
-      for (const { id, use, state } of answers.values()) onlyMembers &&= stateOf(id, use) === state;
+      for (const { id, use, problem } of answers.values()) {
+        onlyMembers &&= answerOf(id, use).problem === problem;
+      }
       return { members, onlyMembers };
     },
     askAgain() {
       answers = new Map();
     },
-    state(id, use) {
-      const key = `${id} ${use}`;
-      const state = answers.get(key)?.state ?? stateOf(id, use);
-      answers.set(key, { id, use, state });
-      return state;
-    },
+    state: (id, use) => answer(id, use).state,
+    problem: (id, use) => answer(id, use).problem,
     membership: (id, use) => get(id, use)?.members ?? NO_MEMBERS,
   };
 }

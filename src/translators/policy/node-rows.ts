@@ -619,7 +619,7 @@ export function createNodeRows(
         outcomes.delete(OUTCOME_OVERFLOW_ALLOW.id);
         outcomes.delete(OUTCOME_OVERFLOW_DENY.id);
       }
-      if (diagram.size > 4 * (branches.size + leaves.size) + 50_000) {
+      if (diagram.size > 4 * (branches.size + leaves.size) + 2_000) {
         forget([...refused.keys()]);
       }
       attempt = newAttempt();

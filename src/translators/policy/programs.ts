@@ -2,7 +2,7 @@ import type { FelixModel, Policy, Profile, Rule, TierInfo, WorkloadEndpoint } fr
 import { isStaged, policyKey } from '../../model/model';
 import type { ClassView, Forms, SrcForm } from './conditions';
 import type { ProgramRule } from './diagram';
-import type { Direction, Reason, RuleRef } from './outcomes';
+import type { Action, Direction, Reason, RuleRef } from './outcomes';
 import { PROTO_IPIP, PROTO_UDP } from './protocols';
 import type { PortMatch, RuleContext, RuleMatch } from './rules';
 import { readAction, readMatch, setsOf } from './rules';
@@ -25,7 +25,7 @@ export interface Programs {
 }
 
 interface Compiled {
-  /** The states of the IP sets that the rules name, when they were compiled. */
+  /** What was wrong with the IP sets that the rules name, when they were compiled. */
   readonly setStates: string;
   readonly forms: readonly SrcForm[];
   readonly problems: readonly string[];
@@ -66,10 +66,10 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
       return seen.forms;
     }
 
-    const setStates = rules
+    const setProblems = rules
       .flatMap((rule) => setsOf(rule))
-      .map(({ id, use }) => context.ipSets.state(id, use))
-      .join();
+      .flatMap(({ id, use }) => context.ipSets.problem(id, use) ?? []);
+    const setStates = setProblems.join();
     let cache = compiled.get(rules);
     if (cache === undefined) {
       cache = new Map();
@@ -77,19 +77,31 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
     }
     let found = cache.get(place);
     if (found?.setStates !== setStates) {
-      const problems: string[] = [];
+      const problems: string[] = [...setProblems];
       const list: SrcForm[] = [];
       rules.forEach((rule, index) => {
         const problem = (message: string): void => {
           problems.push(`${name} ${where.direction} rule ${index}: ${message}`);
         };
         const read = readAction(rule.action, problem);
-        const match = readMatch(rule, read, { ...context, onProblem: problem });
-        if (match === undefined) return;
+        const doubt = { any: false };
+        const onUndecided = (): void => {
+          doubt.any = true;
+        };
+        const add = (match: RuleMatch | undefined, action: Action): void => {
+          const form =
+            match === undefined
+              ? undefined
+              : forms.rule(match, forms.hit({ ...where, index, action }, action));
+          if (form !== undefined) list.push(form);
+        };
         // There is nothing behind the profiles to pass to.
         const action = read === 'pass' && where.profile !== null ? 'deny' : read;
-        const form = forms.rule(match, forms.hit({ ...where, index, action }, action));
-        if (form !== undefined) list.push(form);
+        add(readMatch(rule, read, { ...context, onProblem: problem, onUndecided }), action);
+        // Whoever may have been meant to pass is kept from the rules behind.
+        if (read === 'pass' && doubt.any) {
+          add(readMatch(rule, 'deny', { ...context, onProblem: () => undefined }), 'deny');
+        }
       });
       found = { setStates, forms: list, problems };
       cache.set(place, found);

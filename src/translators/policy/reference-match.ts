@@ -97,13 +97,12 @@ export function hasIcmp(proto: number): boolean {
 
 /**
  * Whether every condition of `rule` holds for `packet`.
- * What can not be decided (an IP set that the model lacks or that is of the wrong type, a protocol name that nobody
- * knows) is decided so that less is allowed: a deny rule takes the condition as met, any other rule does not match.
+ * @param undecided what to take a condition for that can not be decided: an IP set that the model lacks or that is of the wrong
+ * type, a protocol name that nobody knows
  */
-export function ruleMatches(model: FelixModel, rule: Rule, packet: PacketTuple): boolean {
+export function ruleMatches(model: FelixModel, rule: Rule, packet: PacketTuple, undecided: boolean): boolean {
   const family = packetFamily(packet);
   if (!appliesToFamily(rule, family)) return false;
-  const undecided = isDeny(rule.action);
 
   if (!undecided && namesUnusableSet(model, rule)) return false;
 

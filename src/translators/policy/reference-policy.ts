@@ -105,7 +105,11 @@ function evaluateTier(
   return { verdict: 'deny', decidedBy: { kind: 'end-of-tier', tier: tier.name } };
 }
 
-/** Walks rules until one ends the policy; undefined when none does. Notes every hit. */
+/**
+ * Walks rules until one ends the policy; undefined when none does. Notes every hit.
+ * What can not be decided is decided so that less is allowed: a deny rule takes the condition as met, other rules do not match, and
+ * where a pass rule may match it denies, since the rules behind it in its tier were not meant for the packet.
+ */
 function walkRules(
   model: FelixModel,
   rules: readonly Rule[],
@@ -114,10 +118,13 @@ function walkRules(
   hits: RuleRef[],
 ): { readonly action: 'allow' | 'deny' | 'pass'; readonly rule: RuleRef } | undefined {
   for (const [index, rule] of rules.entries()) {
-    if (!ruleMatches(model, rule, packet)) continue;
+    const action = rule.action.toLowerCase();
+    const passes = action === 'pass' || action === 'next-tier';
+    const matches = ruleMatches(model, rule, packet, isDeny(action));
+    if (!matches && !(passes && ruleMatches(model, rule, packet, true))) continue;
     const ref = { ...at, rule: index };
     hits.push(ref);
-    const action = rule.action.toLowerCase();
+    if (!matches) return { action: 'deny', rule: ref };
     if (action === 'log') continue;
     if (isDeny(action)) return { action: 'deny', rule: ref };
     return { action: action === '' || action === 'allow' ? 'allow' : 'pass', rule: ref };

@@ -3,7 +3,7 @@ import type { Prefix, PrefixCache } from './address';
 import { looksLikeV6 } from './address';
 import type { Intervals, IntervalSet } from './intervals';
 import { PORT_MAX } from './intervals';
-import type { IpSets, SetUse } from './ip-sets';
+import type { IpSets, SetState, SetUse } from './ip-sets';
 import type { Labels } from './labels';
 import { FAMILY_4, FAMILY_6 } from './labels';
 import type { Action } from './outcomes';
@@ -17,7 +17,8 @@ import { protocolNumber } from './protocols';
  * calculation graph and the XDP state read `http_match`); service accounts arrive resolved, as IP sets.
  *
  * What can not be decided (an unknown set, a member, CIDR or protocol that can not be read) is decided so that less is
- * allowed: a deny rule takes the condition as met, every other rule does not match.
+ * allowed: a deny rule takes the condition as met, every other rule does not match. Behind a pass rule stand rules that it would have
+ * kept from being asked, so where it may match it denies: `programs.ts` makes two rules of it.
  */
 export interface RuleMatch {
   readonly src: AddressMatch | null;
@@ -78,6 +79,8 @@ export interface RuleContext {
   readonly ipSets: IpSets;
   /** Called with what can not be read; the message does not name the rule. */
   readonly onProblem: (message: string) => void;
+  /** Called when some condition can not be decided, or not for all packets. */
+  readonly onUndecided?: () => void;
 }
 
 /** The rule's action; what is not known denies. */
@@ -124,12 +127,19 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
   let never = families.length === 0;
   /** The condition can not be decided: met for a deny rule, fatal for any other. */
   const undecided = (): void => {
+    context.onUndecided?.();
     if (!denies) never = true;
   };
   if (!knownVersion) {
     onProblem(`"${rule.ipVersion}" is no IP version`);
     undecided();
   }
+
+  const stateOf = (id: string, use: SetUse): SetState => {
+    const state = context.ipSets.state(id, use);
+    if (state !== 'good') context.onUndecided?.();
+    return state;
+  };
 
   /** The label of a list of CIDRs, as far as they are of the rule's families and can be read. */
   const nets = (texts: readonly string[]): { readonly label: number | undefined; readonly all: boolean } => {
@@ -164,13 +174,13 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
     if (!negative.all) undecided();
     const noneOf = negative.label === undefined ? [] : [negative.label];
     for (const id of positiveSets) {
-      const state = context.ipSets.state(id, 'addresses');
+      const state = stateOf(id, 'addresses');
       if (state === 'unusable') undecided();
       // A deny rule can not rely on a set that has more members than we can read.
       else if (!(state === 'partial' && denies)) allOf.push(labels.set(id));
     }
     for (const id of negativeSets) {
-      const state = context.ipSets.state(id, 'addresses');
+      const state = stateOf(id, 'addresses');
       if (state !== 'good') undecided();
       if (state !== 'unusable') noneOf.push(labels.set(id));
     }
@@ -194,7 +204,7 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
     }
     const groups: number[] = [];
     for (const id of sets) {
-      const state = context.ipSets.state(id, 'ports');
+      const state = stateOf(id, 'ports');
       if (state === 'unusable' || (state === 'partial' && denies === positive)) {
         undecided();
         certain = false;
@@ -208,7 +218,7 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
 
   const everySet: number[] = [];
   for (const id of rule.dstIpPortSetIds) {
-    const state = context.ipSets.state(id, 'ports');
+    const state = stateOf(id, 'ports');
     if (state === 'unusable' || (state === 'partial' && denies)) undecided();
     else everySet.push(labels.ports(id));
   }

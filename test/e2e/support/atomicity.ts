@@ -38,9 +38,10 @@ export interface AtomicNode {
   readonly stats: Readonly<AtomicityStats>;
   /**
    * Programs the model and looks at every moment of it. The packets are those whose `from` is a port before or after.
+   * `live` is what the node is given, where that goes on changing and `model` is how it is now. Default: the model.
    * @throws Error on a verdict that neither state gives, and on an endpoint that is open too early or too long
    */
-  step(model: FelixModel, packets: readonly NodePacket[]): Promise<ProgramResult>;
+  step(model: FelixModel, packets: readonly NodePacket[], live?: FelixModel): Promise<ProgramResult>;
   stop(): Promise<void>;
 }
 
@@ -159,7 +160,7 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
     return [...ports].find(([, name]) => name === owner[1].name)?.[0];
   };
 
-  const step: AtomicNode['step'] = async (next, packets) => {
+  const step: AtomicNode['step'] = async (next, packets, live = next) => {
     const old = { model, names, owners };
     const ownersNow = ownersOf(next);
     let probes: readonly Probe[] | undefined;
@@ -275,7 +276,7 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
     };
     let result: ProgramResult;
     try {
-      result = await node.program(next);
+      result = await node.program(live);
     } finally {
       onWrite = () => undefined;
     }

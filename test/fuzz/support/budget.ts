@@ -9,6 +9,7 @@ import fc from 'fast-check';
 const WEIGHTS = {
   'felix streams': 5,
   'felix bytes': 1,
+  'felix sequences': 4,
   'p4runtime writes': 3,
   'p4runtime bytes': 2,
   packets: 4,
@@ -18,6 +19,9 @@ const WEIGHTS = {
   'names files': 1,
   p4info: 1,
   spec: 2,
+  'engine messages': 3,
+  'engine packets': 1,
+  'engine specs': 2,
 } as const;
 export type Target = keyof typeof WEIGHTS;
 
@@ -37,16 +41,28 @@ export function timeoutOf(target: Target): number {
 
 type Property<T> = fc.IRawProperty<T>;
 
-/** Runs a property for its budget; a failure carries fast-check's seed and path. */
-export async function fuzz<T>(target: Target, runs: number, property: Property<T>): Promise<void> {
+/**
+ * Runs a property for its budget; a failure carries fast-check's seed and path. A property that takes long for one run says how many are
+ * between two looks at the clock, and how long (ms) each such batch may look for a smaller failure.
+ */
+export async function fuzz<T>(
+  target: Target,
+  runs: number,
+  property: Property<T>,
+  { batch = BATCH, milliseconds }: { readonly batch?: number; readonly milliseconds?: number } = {},
+): Promise<void> {
   const started = performance.now();
   const wanted = SECONDS === undefined ? runs * MULTIPLIER : Infinity;
   const until = SECONDS === undefined ? Infinity : started + secondsOf(target) * 1000;
   let done = 0;
   process.stderr.write(`fuzz ${target}: seed ${FIRST_SEED}\n`);
   while (done < wanted && performance.now() < until) {
-    const numRuns = Math.min(BATCH, wanted - done);
-    await fc.assert(property, { numRuns, seed: (FIRST_SEED + done) | 0 });
+    const numRuns = Math.min(batch, wanted - done);
+    await fc.assert(property, {
+      numRuns,
+      seed: (FIRST_SEED + done) | 0,
+      ...(milliseconds === undefined ? {} : { interruptAfterTimeLimit: milliseconds }),
+    });
     done += numRuns;
   }
   if (SECONDS !== undefined) process.stderr.write(`fuzz ${target}: ${done} runs\n`);
