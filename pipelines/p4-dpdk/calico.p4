@@ -101,7 +101,8 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         h.flow.src_ep = ep;
         m.mac = mac;
     }
-    action from_uplink(bit<48> mac) {
+    action from_uplink(bit<48> mac, PortId_t port) {
+        send_to_port(port);
         m.source = SIDE_UPLINK;
         h.flow.src_ep = 0;
         m.mac = mac;
@@ -855,12 +856,10 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             }
         }
 
-        // ---- neighbours: pods and host are told that every address but their own ones is at m.mac ----
+        // ---- neighbours: pods and host are told that every address but their own ones is at m.mac, the uplink that
+        // the node's own ones are ----
         if (m.reason == REASON_NONE && m.neighbour != NEIGHBOUR_NONE) {
             m.passed = PASSED_ANSWERED;
-            if (m.source == SIDE_UPLINK) {
-                m.reason = REASON_NEIGHBOUR;
-            }
             // Is it a question that can be answered? Then the address that it asks about is looked at as a source.
             if (m.neighbour == NEIGHBOUR_ARP) {
                 if (h.ethernet.dst != m.mac && h.ethernet.dst != 0xffffffffffff) {
@@ -905,7 +904,11 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                         m.reason = REASON_NEIGHBOUR;
                     }
                 } else {
-                    if (host_address.apply().hit) {
+                    host_address.apply();
+                    if (m.source == SIDE_HOST && m.own == 1) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    if (m.source == SIDE_UPLINK && m.own == 0) {
                         m.reason = REASON_NEIGHBOUR;
                     }
                 }

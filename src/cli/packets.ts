@@ -20,7 +20,7 @@ export function sendPacket(engine: Engine, names: TargetNames, line: PacketLine)
 /** The node's MAC address at a port, by the row of port_in; undefined where nothing is taken in. */
 export function macAtPort(engine: Engine, port: number): bigint | undefined {
   const action = engine.find('port_in', [{ value: BigInt(port), mask: 0xffff_ffffn }], 0)?.action;
-  // In the order of the program's parameters: from_pod(ep, mac, port), from_uplink(mac), from_host(mac, port).
+  // In the order of the program's parameters: from_pod(ep, mac, port), from_uplink(mac, port), from_host(mac, port).
   return action?.params[action.name.startsWith('from_pod') ? 1 : 0];
 }
 

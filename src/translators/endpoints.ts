@@ -164,7 +164,7 @@ function linkRows(
       table: 'port_in',
       match: { port: exact(ports.uplink) },
       action: 'from_uplink',
-      params: { mac: uplinkMac },
+      params: { mac: uplinkMac, port: BigInt(ports.uplink) },
       note: 'uplink',
     });
   }

@@ -184,7 +184,7 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
       }
     });
 
-    test('the host is told the gateway for pods, and nothing of its own address; the uplink is not answered', () => {
+    test('the host is told the gateway for pods, and nothing of its own address', () => {
       const host = { senderMac: HOST_MAC, senderIp: NODE_IPV4, targetIp: B };
       const { port, frame } = send('host', arpFrame(host));
       expect(port).toBe(HOST);
@@ -201,7 +201,25 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
       expect(send('host', arpFrame({ ...host, targetIp: NODE_IPV4, senderIp: OUT }))).toMatchObject(
         dropped(14),
       );
-      expect(send('uplink', arpFrame({ ...host, senderIp: OUT }))).toMatchObject(dropped(14));
+    });
+
+    test("the uplink is told the node's own addresses, and no pod's", () => {
+      const far = { senderMac: NEXT_HOP, senderIp: OUT, targetIp: NODE_IPV4 };
+      const { port, frame } = send('uplink', arpFrame(far));
+      expect(port).toBe(PORTS.uplink);
+      expect(frame).toEqual(
+        arpFrame({
+          operation: 2,
+          dstMac: NEXT_HOP,
+          senderMac: UPLINK_MAC,
+          senderIp: NODE_IPV4,
+          targetMac: NEXT_HOP,
+          targetIp: OUT,
+        }),
+      );
+      expect(send('uplink', arpFrame({ ...far, targetIp: A }))).toMatchObject(dropped(14));
+      expect(send('uplink', arpFrame({ ...far, senderIp: '0.0.0.0' }))).toMatchObject(dropped(14));
+      expect(send('uplink', arpFrame({ ...far, senderIp: NODE_IPV4 }))).toMatchObject(dropped(14));
     });
 
     test('an endpoint that is not active gets no answer', async () => {
@@ -308,7 +326,7 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
       expect(send('cali-a', frame)).toMatchObject(dropped(14));
     });
 
-    test('the host is answered, the uplink is not', () => {
+    test("the host is told of pods, the uplink of the node's own addresses", () => {
       const host = { srcMac: HOST_MAC, src: NODE_IPV6, target: B6 };
       const { port, frame } = send('host', solicitationFrame(host));
       expect(port).toBe(HOST);
@@ -316,7 +334,13 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
       expect(send('host', solicitationFrame({ ...host, target: NODE_IPV6, src: LOCAL6 }))).toMatchObject(
         dropped(14),
       );
-      expect(send('uplink', solicitationFrame({ ...host, src: LOCAL6 }))).toMatchObject(dropped(14));
+      const far = { srcMac: NEXT_HOP, src: LOCAL6, target: NODE_IPV6 };
+      expect(advertised(send('uplink', solicitationFrame(far)).frame)).toMatchObject({
+        frame: [NEXT_HOP, UPLINK_MAC],
+        ip: [NODE_IPV6, LOCAL6, 255, 32],
+        option: '0201020000000002',
+      });
+      expect(send('uplink', solicitationFrame({ ...far, target: B6 }))).toMatchObject(dropped(14));
     });
   });
 

@@ -68,7 +68,7 @@ describe('a stock P4Runtime client', () => {
     expect(seen['all']).toEqual(expect.arrayContaining([pod, net, ports]));
     expect(seen['all']).toHaveLength(3);
     expect(seen['one']).toEqual([pod]);
-    expect(seen['modified']).toEqual([{ ...pod, action: 'from_uplink', args: { mac: 5 } }]);
+    expect(seen['modified']).toEqual([{ ...pod, action: 'from_uplink', args: { mac: 5, port: 3 } }]);
     expect(seen['default']).toEqual([
       { table: 'port_in', match: {}, action: 'from_unknown', args: {}, default: true },
     ]);

@@ -103,7 +103,7 @@ function topology(): TableRow[] {
   return [
     ...pods,
     ...hosts,
-    row('port_in', [exact(uplink, 32)], 'from_uplink', MACS.uplink),
+    row('port_in', [exact(uplink, 32)], 'from_uplink', MACS.uplink, uplink),
     row('port_in', [exact(host, 32)], 'from_host', MACS.gateway, host),
     row('port_in', [exact(disabled, 32)], 'from_disabled'),
     row('local', address('10.0.0.6'), 'to_disabled'),

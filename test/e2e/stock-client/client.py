@@ -74,7 +74,7 @@ async def tables(switch, seen):
     seen["all"] = await read(switch, P4TableEntry())
     seen["one"] = await read(switch, P4TableEntry("port_in", match=P4TableMatch(port=3)))
 
-    await switch.modify([P4TableEntry("port_in", match=P4TableMatch(port=3), action=P4TableAction("from_uplink", mac=5))])
+    await switch.modify([P4TableEntry("port_in", match=P4TableMatch(port=3), action=P4TableAction("from_uplink", mac=5, port=3))])
     seen["modified"] = await read(switch, P4TableEntry("port_in"))
 
     seen["default"] = await read(switch, P4TableEntry("port_in", is_default_action=True))

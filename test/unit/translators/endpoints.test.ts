@@ -50,7 +50,7 @@ const texts = (m: FelixModel, placed: PlacedEndpoint[]): string[] =>
 test('a pod gets its port, its sources and its delivery', () => {
   const placed = [{ workload: workload('a', { ipv6Nets: ['fd00::1/128'] }), ep: 7, port: 2 }];
   expect(texts(model({ FelixHostname: 'node-p4' }), placed)).toEqual([
-    `port_in port=0x0 -> from_uplink(mac=${UPLINK_MAC})`,
+    `port_in port=0x0 -> from_uplink(mac=${UPLINK_MAC}, port=0x0)`,
     `port_in port=0x1 -> from_host(mac=${GATEWAY}, port=0x1)`,
     `default_route source=0x1 -> to_uplink(${NEXT_HOP})`,
     `default_route source=0x3 -> to_uplink(${NEXT_HOP})`,
