@@ -27,7 +27,7 @@ export function parseCidr(text: string): Cidr | undefined {
   if (rest !== undefined || !isAddress(address) || (length !== undefined && !/^\d{1,3}$/.test(length))) {
     return undefined;
   }
-  const parsed = ipaddr.parse(address);
+  const parsed = ipaddr.parse(withoutDots(address));
   if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) return undefined;
   const bytes = parsed.toByteArray();
   const width = bytes.length * 8;
@@ -49,6 +49,20 @@ export function parseCidr(text: string): Cidr | undefined {
     ipVersion,
     text: `${spell(full, ipVersion)}/${ownLen}`,
   };
+}
+
+/**
+ * `::1.2.3.4` as `::102:304`, which is how Go reads it; ipaddr.js takes it for `::ffff:1.2.3.4`. Text without dots, or without colons,
+ * stays as it is.
+ */
+export function withoutDots(text: string): string {
+  return text.replace(
+    /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/,
+    (_, before: string, ...rest: readonly string[]) => {
+      const [a, b, c, d] = rest.map(Number) as [number, number, number, number];
+      return `${before}${(256 * a + b).toString(16)}:${(256 * c + d).toString(16)}`;
+    },
+  );
 }
 
 /** Strict: no shorthand such as `10.1`, no zone. */

@@ -13,7 +13,7 @@ import { EMBEDDED_SWITCH } from '../../src/p4target/target-traits';
 import { EMBEDDED_PORTS } from '../../src/cli/stream';
 import { median, report, timed } from './support';
 
-const REPEATS = 7;
+const REPEATS = 60;
 const POLICIES_OF_A_POD = 10;
 const SMALL_SETS = 50;
 

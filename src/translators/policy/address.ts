@@ -1,4 +1,5 @@
 import ipaddr from 'ipaddr.js';
+import { withoutDots } from '../address';
 
 /**
  * A CIDR or a single address of either family in one 128-bit space: IPv4 `a.b.c.d/n` is `::ffff:a.b.c.d/(96+n)`.
@@ -77,7 +78,7 @@ export function createPrefixCache(): PrefixCache {
       return word === undefined ? undefined : intern(4, [0, 0, V4_MAPPED, word], 96 + len);
     }
     if (address.includes('%') || !ipaddr.IPv6.isValid(address)) return undefined;
-    const p = ipaddr.IPv6.parse(address).parts;
+    const p = ipaddr.IPv6.parse(withoutDots(address)).parts;
     const words: Words = [word(p[0], p[1]), word(p[2], p[3]), word(p[4], p[5]), word(p[6], p[7])];
     const mapped = words[0] === 0 && words[1] === 0 && words[2] === V4_MAPPED && len >= 96;
     return mapped ? 'nowhere' : intern(6, words, len);

@@ -27,6 +27,12 @@ function parseAddress(text: string): Address {
   if (!ipaddr.isValid(text)) {
     throw new CalicoP4Error('POLICY_INVALID', `"${text}" is no IP address`, { address: text });
   }
+  // ipaddr.js takes `::1.2.3.4` for `::ffff:1.2.3.4`; it is `::102:304`.
+  const [, ...quad] = /^::(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text) ?? [];
+  if (quad.length === 4) {
+    const [a, b, c, d] = quad.map(Number) as [number, number, number, number];
+    return new ipaddr.IPv6([0, 0, 0, 0, 0, 0, a * 256 + b, c * 256 + d]);
+  }
   return ipaddr.parse(text);
 }
 
@@ -63,7 +69,8 @@ function parseNet(net: string): [Address, number] {
     if (!ipaddr.isValidCIDR(net)) {
       throw new CalicoP4Error('POLICY_INVALID', `"${net}" is no CIDR`, { net });
     }
-    return ipaddr.parseCIDR(net);
+    const [base, length] = net.split('/') as [string, string];
+    return [parseAddress(base), Number(length)];
   }
   const address = parseAddress(net);
   return [address, address.kind() === 'ipv4' ? 32 : 128];

@@ -2,7 +2,8 @@ import type { FelixModel, IpSet, Rule, WorkloadEndpoint } from '../../../src/mod
 import { bitsOf } from '../../../src/translators/policy/words';
 import { createPolicyCompiler } from '../../../src/translators/policy/compiler';
 import { describeStep, type Direction } from '../../../src/translators/policy/outcomes';
-import type { PacketTuple } from '../../../src/translators/policy/reference';
+import { evaluate, type PacketTuple } from '../../../src/translators/policy/reference';
+import { parseCidr } from '../../../src/translators/address';
 import { rowKey, type Row } from '../../../src/translators/rows';
 import { modelOf, policyOf, ruleOf, tierOf, workloadOf } from '../../support/models';
 import { createWalker } from './row-walker';
@@ -110,6 +111,21 @@ describe('classes', () => {
       ['addr_labels_prefix', { page }],
       ['addr_labels_prefix', { page, hi, lo }],
     ]);
+  });
+
+  test('an IPv4-compatible address with dots is the IPv6 address that Go reads', () => {
+    for (const net of ['::1.2.3.4/128', '::0.0.0.0/96', '::1.2.3.4']) {
+      const denied = ingressModel([{ action: 'deny', srcNets: [net] }, { action: 'allow' }]);
+      const judged = judge(denied, { src: '::102:304', dst: 'fd00::1' });
+      expect(judged).toMatch(/^deny/);
+      expect(judge(denied, { src: '::1:102:304', dst: 'fd00::1' })).toMatch(/^allow/);
+      const workload = [...denied.workloads.values()][0]!;
+      const packetTuple = packet({ src: '::102:304', dst: 'fd00::1' });
+      expect(evaluate(denied, workload, 'ingress', packetTuple).verdict).toBe('deny');
+    }
+    // Mapped ones are nowhere: the pipeline drops such packets.
+    expect(parseCidr('::ffff:1.2.3.4')).toBeUndefined();
+    expect(parseCidr('::1.2.3.4')?.text).toBe('::102:304/128');
   });
 
   test('IPv6 CIDRs that contain the mapped range say nothing of IPv4', () => {
