@@ -28,6 +28,11 @@ const bit<8> FRAGMENT_NONE = 0;
 const bit<8> FRAGMENT_FIRST = 1;
 const bit<8> FRAGMENT_LATER = 2;
 
+// What the packet asks about its neighbours on the link.
+const bit<8> NEIGHBOUR_NONE = 0;
+const bit<8> NEIGHBOUR_ARP = 1;
+const bit<8> NEIGHBOUR_DISCOVERY = 2;
+
 // Why a packet was dropped (below 16) or may pass; the index of the counter `reasons`.
 const bit<8> REASON_NONE = 0;
 const bit<8> REASON_UNSUPPORTED = 1;
@@ -42,11 +47,17 @@ const bit<8> REASON_HOST = 9;
 const bit<8> REASON_SOURCE_DISABLED = 10;
 const bit<8> REASON_TARGET_DISABLED = 11;
 const bit<8> REASON_LABELS = 12;
+const bit<8> REASON_MAC = 13;
+const bit<8> REASON_NEIGHBOUR = 14;
+const bit<8> REASON_STACK = 15;
 const bit<8> PASSED_NEW = 16;
 const bit<8> PASSED_ESTABLISHED = 17;
 const bit<8> PASSED_RELATED = 18;
 const bit<8> PASSED_FRAGMENT = 19;
 const bit<8> PASSED_HOST = 20;
+const bit<8> PASSED_TTL = 21;
+const bit<8> PASSED_TOO_BIG = 22;
+const bit<8> PASSED_ANSWERED = 23;
 
 // A node id from here on is a leaf, from NODE_ALLOW on an allowing one; the low bits are the outcome (docs/design.md).
 const bit<32> NODE_LEAF = 0x80000000;
@@ -78,27 +89,39 @@ control PreControl(in headers_t h, inout metadata_t m, in pna_pre_input_metadata
 control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_metadata_t istd, inout pna_main_output_metadata_t ostd) {
     Counter<bit<64>, bit<32>>(65536, PNA_CounterType_t.PACKETS) outcomes;
     Counter<bit<64>, bit<32>>(32, PNA_CounterType_t.PACKETS) reasons;
+    InternetChecksum() checksum;
 
     // ---- where the packet comes from -------------------------------------------------------------------------
-    action from_pod(bit<32> ep) {
+    // mac: what frames from there must be addressed to, and what answers about neighbours name. port: where those
+    // answers go, which is the port itself. A packet that is no answer gets its port from local, default_route or
+    // host_stack, or is dropped.
+    action from_pod(bit<32> ep, bit<48> mac, PortId_t port) {
+        send_to_port(port);
         m.source = SIDE_POD;
         h.flow.src_ep = ep;
+        m.mac = mac;
     }
-    action from_uplink() {
+    action from_uplink(bit<48> mac, PortId_t port) {
+        send_to_port(port);
         m.source = SIDE_UPLINK;
         h.flow.src_ep = 0;
+        m.mac = mac;
     }
-    action from_host() {
+    action from_host(bit<48> mac, PortId_t port) {
+        send_to_port(port);
         m.source = SIDE_HOST;
         h.flow.src_ep = 0;
+        m.mac = mac;
     }
     action from_disabled() {
         m.source = SIDE_DISABLED;
         h.flow.src_ep = 0;
+        m.mac = 0;
     }
     action from_unknown() {
         m.source = SIDE_NONE;
         h.flow.src_ep = 0;
+        m.mac = 0;
     }
     table port_in {
         key = { istd.input_port : exact @name("port"); }
@@ -137,15 +160,21 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     }
 
     // ---- where it goes -----------------------------------------------------------------------------------------
-    action to_pod(PortId_t port, bit<32> ep) {
+    // dst, src: MAC addresses of the frame that leaves. mtu: the largest IP packet that the way takes.
+    action to_pod(PortId_t port, bit<32> ep, bit<48> dst, bit<48> src, bit<32> mtu) {
         send_to_port(port);
+        h.ethernet.dst = dst;
+        h.ethernet.src = src;
+        m.mtu = mtu;
         m.target = SIDE_POD;
         h.flow.dst_ep = ep;
         m.host_from_pods = 0;
         m.host_from_uplink = 0;
     }
-    action to_host(PortId_t port, bit<8> from_pods, bit<8> from_outside) {
+    action to_host(PortId_t port, bit<8> from_pods, bit<8> from_outside, bit<48> dst, bit<48> src) {
         send_to_port(port);
+        h.ethernet.dst = dst;
+        h.ethernet.src = src;
         m.target = SIDE_HOST;
         h.flow.dst_ep = 0;
         m.host_from_pods = from_pods;
@@ -169,8 +198,11 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         default_action = not_local;
         size = 8192;
     }
-    action to_uplink(PortId_t port) {
+    action to_uplink(PortId_t port, bit<48> dst, bit<48> src, bit<32> mtu) {
         send_to_port(port);
+        h.ethernet.dst = dst;
+        h.ethernet.src = src;
+        m.mtu = mtu;
         m.target = SIDE_UPLINK;
     }
     action no_route() {
@@ -180,6 +212,20 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         key = { m.source : exact @name("source"); }
         actions = { to_uplink; @defaultonly no_route; }
         default_action = no_route;
+        size = 16;
+    }
+
+    // A packet that can not be routed because its time is over or it is too big: the host's stack makes the ICMP error.
+    action to_stack(PortId_t port, bit<48> dst, bit<48> src) {
+        send_to_port(port);
+        h.ethernet.dst = dst;
+        h.ethernet.src = src;
+    }
+    action no_stack() {}
+    table host_stack {
+        key = { m.source : exact @name("source"); m.target : exact @name("target"); }
+        actions = { to_stack; @defaultonly no_stack; }
+        default_action = no_stack;
         size = 16;
     }
 
@@ -620,6 +666,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         h.connection.setValid();
         h.walk.setValid();
         h.flow.fragment_id = 0;
+        m.neighbour = NEIGHBOUR_NONE;
 
         // ---- one form for both families ----
         if (h.ipv4.isValid()) {
@@ -631,6 +678,8 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             h.flow.dst_lo = h.flow.dst_lo | 0x0000ffff00000000;
             h.flow.proto = h.ipv4.protocol;
             m.l4_len = h.ipv4.total_len - 20;
+            m.ip_len = (bit<32>) h.ipv4.total_len;
+            m.ttl = h.ipv4.ttl;
             h.flow.fragment_id = (bit<32>) h.ipv4.id;
             // Options are refused, as Calico's eBPF dataplane does.
             if (h.ipv4.version_ihl != 0x45) {
@@ -651,6 +700,9 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             h.flow.dst_lo = h.ipv6.dst_lo;
             h.flow.proto = h.ipv6.next_header;
             m.l4_len = h.ipv6.payload_len;
+            m.ip_len = (bit<32>) h.ipv6.payload_len;
+            m.ip_len = m.ip_len + 40;
+            m.ttl = h.ipv6.hop_limit;
             if (h.ipv6.version_class_flow < 0x60000000 || h.ipv6.version_class_flow > 0x6fffffff) {
                 m.reason = REASON_UNSUPPORTED;
             }
@@ -685,7 +737,13 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             h.flow.dst_lo = 0;
             h.flow.proto = 0;
             m.l4_len = 0;
-            m.reason = REASON_UNSUPPORTED;
+            m.ip_len = 0;
+            m.ttl = 0;
+            if (h.arp.isValid()) {
+                m.neighbour = NEIGHBOUR_ARP;
+            } else {
+                m.reason = REASON_UNSUPPORTED;
+            }
         }
 
         // ---- transport: ports, and what the packet means for connection tracking ----
@@ -768,24 +826,160 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             m.timer = TIMER_SET;
             m.lifetime = LIFETIME_30S;
             m.learnable = LEARN_NEVER;
+            // Router and neighbour solicitations and advertisements, and redirects: of the link, never routed.
+            if (h.ipv6.isValid() && h.flow.proto == 58 && m.fragment == FRAGMENT_NONE) {
+                if (h.icmp.type == 133 || h.icmp.type == 134 || h.icmp.type == 135 || h.icmp.type == 136 || h.icmp.type == 137) {
+                    m.neighbour = NEIGHBOUR_DISCOVERY;
+                }
+            }
         }
 
-        // ---- ports, source, destination ----
+        // ---- ports, source ----
         port_in.apply();
+        bit<8> on_its_way = 0;
         if (m.reason == REASON_NONE) {
             if (m.source == SIDE_NONE) {
                 m.reason = REASON_PORT;
             } else if (m.source == SIDE_DISABLED) {
                 m.reason = REASON_SOURCE_DISABLED;
-            } else if (m.source == SIDE_POD) {
-                if (pod_source.apply().miss) {
-                    if (pod_source_prefix.apply().miss) {
-                        m.reason = REASON_SOURCE;
+            } else if (m.neighbour == NEIGHBOUR_NONE) {
+                on_its_way = 1;
+                if (h.ethernet.dst != m.mac) {
+                    m.reason = REASON_MAC;
+                } else if (m.source == SIDE_POD) {
+                    if (pod_source.apply().miss) {
+                        if (pod_source_prefix.apply().miss) {
+                            m.reason = REASON_SOURCE;
+                        }
                     }
                 }
             }
         }
-        if (m.reason == REASON_NONE) {
+
+        // ---- neighbours: pods and host are told that every address but their own ones is at m.mac, the uplink that
+        // the node's own ones are ----
+        if (m.reason == REASON_NONE && m.neighbour != NEIGHBOUR_NONE) {
+            m.passed = PASSED_ANSWERED;
+            // Is it a question that can be answered? Then the address that it asks about is looked at as a source.
+            if (m.neighbour == NEIGHBOUR_ARP) {
+                if (h.ethernet.dst != m.mac && h.ethernet.dst != 0xffffffffffff) {
+                    m.reason = REASON_NEIGHBOUR;
+                }
+                if (h.arp.hardware != 1 || h.arp.protocol != 0x0800 || h.arp.hardware_len != 6 || h.arp.protocol_len != 4) {
+                    m.reason = REASON_NEIGHBOUR;
+                }
+                if (h.arp.operation != 1 || h.arp.sender_ip == 0 || h.arp.sender_ip == h.arp.target_ip || h.arp.target_ip == 0) {
+                    m.reason = REASON_NEIGHBOUR;
+                }
+                if (h.arp.target_ip >= 0xe0000000) {
+                    m.reason = REASON_NEIGHBOUR;
+                }
+                h.flow.src_lo = (bit<64>) h.arp.target_ip;
+                h.flow.src_lo = h.flow.src_lo | 0x0000ffff00000000;
+            } else {
+                if (h.ethernet.dst != m.mac && h.ethernet.dst & 0xffffff000000 != 0x3333ff000000) {
+                    m.reason = REASON_NEIGHBOUR;
+                }
+                if (h.icmp.type != 135 || h.icmp.code != 0 || h.ipv6.hop_limit != 255) {
+                    m.reason = REASON_NEIGHBOUR;
+                }
+                if (h.ipv6.payload_len != 24 && h.ipv6.payload_len != 32) {
+                    m.reason = REASON_NEIGHBOUR;
+                }
+                // Duplicate address detection.
+                if (h.ipv6.src_hi == 0 && h.ipv6.src_lo == 0) {
+                    m.reason = REASON_NEIGHBOUR;
+                }
+                if (h.neighbour.isValid()) {
+                    if (h.neighbour.target_hi >= 0xff00000000000000) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    h.flow.src_hi = h.neighbour.target_hi;
+                    h.flow.src_lo = h.neighbour.target_lo;
+                }
+            }
+            if (m.reason == REASON_NONE) {
+                if (m.source == SIDE_POD) {
+                    if (pod_source.apply().hit) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                } else {
+                    host_address.apply();
+                    if (m.source == SIDE_HOST && m.own == 1) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    if (m.source == SIDE_UPLINK && m.own == 0) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                }
+            }
+            // Who asks must be who they say. Linux asks from the link-local address at times, which nobody else sees.
+            if (m.reason == REASON_NONE && m.source == SIDE_POD) {
+                bit<8> link_local = 0;
+                if (m.neighbour == NEIGHBOUR_ARP) {
+                    h.flow.src_lo = (bit<64>) h.arp.sender_ip;
+                    h.flow.src_lo = h.flow.src_lo | 0x0000ffff00000000;
+                } else {
+                    h.flow.src_hi = h.ipv6.src_hi;
+                    h.flow.src_lo = h.ipv6.src_lo;
+                    if (h.ipv6.src_hi == 0xfe80000000000000) {
+                        link_local = 1;
+                    }
+                }
+                if (link_local == 0) {
+                    if (pod_source.apply().miss) {
+                        m.reason = REASON_SOURCE;
+                    }
+                }
+            }
+            if (m.reason == REASON_NONE) {
+                if (m.neighbour == NEIGHBOUR_ARP) {
+                    bit<32> asked = h.arp.target_ip;
+                    h.ethernet.dst = h.arp.sender_mac;
+                    h.ethernet.src = m.mac;
+                    h.arp.operation = 2;
+                    h.arp.target_mac = h.arp.sender_mac;
+                    h.arp.target_ip = h.arp.sender_ip;
+                    h.arp.sender_mac = m.mac;
+                    h.arp.sender_ip = asked;
+                } else {
+                    h.ethernet.dst = h.ethernet.src;
+                    h.ethernet.src = m.mac;
+                    h.ipv6.version_class_flow = 0x60000000;
+                    h.ipv6.payload_len = 32;
+                    h.ipv6.dst_hi = h.ipv6.src_hi;
+                    h.ipv6.dst_lo = h.ipv6.src_lo;
+                    h.ipv6.src_hi = h.neighbour.target_hi;
+                    h.ipv6.src_lo = h.neighbour.target_lo;
+                    h.icmp.type = 136;
+                    h.icmp.checksum = 0;
+                    // A router, solicited; not to override what the asker knows, as it is an answer for others.
+                    h.icmp.id = 0xc000;
+                    h.icmp.seq = 0;
+                    h.neighbour_option.setValid();
+                    h.neighbour_option.type = 2;
+                    h.neighbour_option.length = 1;
+                    h.neighbour_option.mac = m.mac;
+                    h.pseudo.setValid();
+                    h.pseudo.src_hi = h.ipv6.src_hi;
+                    h.pseudo.src_lo = h.ipv6.src_lo;
+                    h.pseudo.dst_hi = h.ipv6.dst_hi;
+                    h.pseudo.dst_lo = h.ipv6.dst_lo;
+                    h.pseudo.length = 32;
+                    h.pseudo.next_header = 58;
+                    checksum.clear();
+                    checksum.add(h.pseudo);
+                    checksum.add(h.icmp);
+                    checksum.add(h.neighbour);
+                    checksum.add(h.neighbour_option);
+                    h.icmp.checksum = checksum.get();
+                }
+            }
+        }
+
+        // ---- destination ----
+        bit<8> routed = 0;
+        if (m.reason == REASON_NONE && on_its_way == 1) {
             host_address.apply();
             if (local.apply().miss) {
                 if (default_route.apply().miss) {
@@ -795,11 +989,27 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             if (m.target == SIDE_DISABLED) {
                 m.reason = REASON_TARGET_DISABLED;
             }
+            if (m.source == SIDE_POD || m.source == SIDE_UPLINK) {
+                if (m.target == SIDE_POD || m.target == SIDE_UPLINK) {
+                    routed = 1;
+                }
+            }
+        }
+        // Linux looks at the time to live before policy.
+        if (m.reason == REASON_NONE && routed == 1) {
+            if (m.ttl < 2) {
+                on_its_way = 0;
+                routed = 0;
+                m.passed = PASSED_TTL;
+                if (host_stack.apply().miss) {
+                    m.reason = REASON_STACK;
+                }
+            }
         }
 
         // ---- between host and uplink: no policy here (host endpoints come later), not tracked ----
         bit<8> judged = 0;
-        if (m.reason == REASON_NONE) {
+        if (m.reason == REASON_NONE && on_its_way == 1) {
             if (m.source == SIDE_POD || m.target == SIDE_POD) {
                 judged = 1;
             } else {
@@ -947,6 +1157,27 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             }
         }
 
+        // ---- routed: one hop less, if it fits ----
+        if (m.reason == REASON_NONE && routed == 1) {
+            if (m.ip_len > m.mtu) {
+                m.passed = PASSED_TOO_BIG;
+                if (host_stack.apply().miss) {
+                    m.reason = REASON_STACK;
+                }
+            } else if (h.ipv4.isValid()) {
+                h.ipv4.ttl = h.ipv4.ttl - 1;
+                // RFC 1624: the word of the time to live is 0x0100 less, so the checksum is 0x0100 more, with the carry.
+                bit<32> sum = (bit<32>) h.ipv4.checksum;
+                sum = sum + 0x0100;
+                if (sum >= 0xffff) {
+                    sum = sum + 1;
+                }
+                h.ipv4.checksum = (bit<16>) sum;
+            } else {
+                h.ipv6.hop_limit = h.ipv6.hop_limit - 1;
+            }
+        }
+
         if (m.reason == REASON_NONE) {
             reasons.count((bit<32>) m.passed);
         } else {
@@ -959,6 +1190,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
 control MainDeparser(packet_out pkt, in headers_t h, in metadata_t m, in pna_main_output_metadata_t ostd) {
     apply {
         pkt.emit(h.ethernet);
+        pkt.emit(h.arp);
         pkt.emit(h.ipv4);
         pkt.emit(h.ipv6);
         pkt.emit(h.fragment);
@@ -966,6 +1198,8 @@ control MainDeparser(packet_out pkt, in headers_t h, in metadata_t m, in pna_mai
         pkt.emit(h.udp);
         pkt.emit(h.sctp);
         pkt.emit(h.icmp);
+        pkt.emit(h.neighbour);
+        pkt.emit(h.neighbour_option);
         pkt.emit(h.quoted_ipv4);
         pkt.emit(h.quoted_ipv6);
         pkt.emit(h.quoted_ports);

@@ -9,6 +9,19 @@ header ethernet_t {
     bit<16> ether_type;
 }
 
+// Ethernet and IPv4.
+header arp_t {
+    bit<16> hardware;
+    bit<16> protocol;
+    bit<8>  hardware_len;
+    bit<8>  protocol_len;
+    bit<16> operation;
+    bit<48> sender_mac;
+    bit<32> sender_ip;
+    bit<48> target_mac;
+    bit<32> target_ip;
+}
+
 header ipv4_t {
     bit<8>  version_ihl;
     bit<8>  tos;
@@ -80,6 +93,17 @@ header icmp_t {
     bit<16> seq;
 }
 
+// Neighbour solicitations and advertisements: what follows icmp_t, whose last four bytes are their flags.
+header neighbour_t {
+    bit<64> target_hi;
+    bit<64> target_lo;
+}
+header neighbour_option_t {
+    bit<8>  type;
+    bit<8>  length;          // in units of 8 bytes
+    bit<48> mac;
+}
+
 // The first eight bytes of the transport header of a packet that an ICMP error quotes.
 header quoted_ports_t {
     bit<16> sport;
@@ -88,8 +112,8 @@ header quoted_ports_t {
 }
 
 // ---- headers that are never on the wire: room for fields -------------------------------------------------------
-// SWX allows 255 bytes of metadata, p4c's own temporaries included; these three are made valid for every packet and
-// never emitted. Keys of a table stand next to each other in one of them, so that p4c need not copy them together.
+// SWX allows 255 bytes of metadata, p4c's own temporaries included; these are made valid where they are needed
+// and never emitted. Keys of a table stand next to each other in one of them, so that p4c need not copy them together.
 
 // The packet, both families in one form: IPv4 a.b.c.d is ::ffff:a.b.c.d.
 header flow_t {
@@ -143,8 +167,19 @@ header walk_t {
     bit<32> on_sport;
 }
 
+// What the checksum of an ICMPv6 message covers before the message.
+header pseudo_t {
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
+    bit<32> length;
+    bit<32> next_header;
+}
+
 struct headers_t {
     ethernet_t      ethernet;
+    arp_t           arp;
     ipv4_t          ipv4;
     ipv6_t          ipv6;
     ipv6_fragment_t fragment;
@@ -152,6 +187,8 @@ struct headers_t {
     udp_t           udp;
     sctp_t          sctp;
     icmp_t          icmp;
+    neighbour_t     neighbour;
+    neighbour_option_t neighbour_option;
     ipv4_t          quoted_ipv4;
     ipv6_t          quoted_ipv6;
     quoted_ports_t  quoted_ports;
@@ -159,15 +196,21 @@ struct headers_t {
     flow_t          flow;
     connection_t    connection;
     walk_t          walk;
+    pseudo_t        pseudo;
 }
 
 struct metadata_t {
     bit<8>  fragment;        // FRAGMENT_*
     bit<16> l4_len;          // bytes of the transport header and payload in this packet
+    bit<32> ip_len;          // bytes from the IP header on
+    bit<8>  ttl;             // time to live or hop limit
+    bit<8>  neighbour;       // NEIGHBOUR_*
 
     // Where it comes from and goes to; written by the actions of port_in, local and default_route.
     bit<8>  source;          // SIDE_*
     bit<8>  target;          // SIDE_*
+    bit<48> mac;             // what frames from there are addressed to: the node's own at that port
+    bit<32> mtu;             // of the way to a pod or to the uplink
     bit<8>  own;             // 1: from one of the node's own addresses
     bit<8>  host_from_pods;
     bit<8>  host_from_uplink;

@@ -7,9 +7,15 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
         pkt.extract(h.ethernet);
         transition select(h.ethernet.ether_type) {
             0x0800: ipv4;
+            0x0806: arp;
             0x86dd: ipv6;
             default: accept;
         }
+    }
+
+    state arp {
+        pkt.extract(h.arp);
+        transition accept;
     }
 
     state ipv4 {
@@ -44,7 +50,7 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
             6: tcp;
             17: udp;
             44: ipv6_fragment;
-            58: icmp6;
+            58: icmp6_whole;
             132: sctp;
             136: udp;
             default: accept;
@@ -126,6 +132,29 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
             4: quoted_ipv6;
             default: accept;
         }
+    }
+    // As icmp6, right behind an IPv6 header: neighbour discovery is understood there only (RFC 6980).
+    state icmp6_whole {
+        pkt.extract(h.icmp);
+        transition select(h.icmp.type) {
+            1: quoted_ipv6;
+            2: quoted_ipv6;
+            3: quoted_ipv6;
+            4: quoted_ipv6;
+            135: neighbour;
+            default: accept;
+        }
+    }
+    state neighbour {
+        pkt.extract(h.neighbour);
+        transition select(h.ipv6.payload_len) {
+            32: neighbour_option;
+            default: accept;
+        }
+    }
+    state neighbour_option {
+        pkt.extract(h.neighbour_option);
+        transition accept;
     }
     state quoted_ipv6 {
         pkt.extract(h.quoted_ipv6);

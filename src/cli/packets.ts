@@ -3,11 +3,25 @@ import { CalicoP4Error } from '../errors';
 import type { TargetNames } from '../driver/names';
 import type { Engine, PacketResult } from '../p4switch/engine';
 import { buildFrame } from '../packet/build';
+import { spellMac } from '../translators/links';
 import type { PacketLine } from '../packet/describe';
 
-/** @throws CalicoP4Error USAGE when no port has that name */
+/**
+ * In a frame that is addressed to the node, as what sends there addresses it.
+ * @throws CalicoP4Error USAGE when no port has that name
+ */
 export function sendPacket(engine: Engine, names: TargetNames, line: PacketLine): PacketResult {
-  return engine.process(portByName(names, line.from), buildFrame(line.packet), true);
+  const port = portByName(names, line.from);
+  const mac = macAtPort(engine, port);
+  const frame = buildFrame(line.packet, mac === undefined ? {} : { dstMac: spellMac(mac) });
+  return engine.process(port, frame, true);
+}
+
+/** The node's MAC address at a port, by the row of port_in; undefined where nothing is taken in. */
+export function macAtPort(engine: Engine, port: number): bigint | undefined {
+  const action = engine.find('port_in', [{ value: BigInt(port), mask: 0xffff_ffffn }], 0)?.action;
+  // In the order of the program's parameters: from_pod(ep, mac, port), from_uplink(mac, port), from_host(mac, port).
+  return action?.params[action.name.startsWith('from_pod') ? 1 : 0];
 }
 
 function portByName(names: TargetNames, from: string): number {

@@ -1,6 +1,7 @@
 /** A row as people read it, with Calico's names: `step_src node=12 {set s:abc} -> node 31`. */
 import type { TargetNames } from '../driver/names';
 import { parseCidr, spellAddress } from '../translators/address';
+import { spellMac } from '../translators/links';
 import { labelWords, wordsIn } from './label-words';
 import { describeStep } from '../translators/policy/outcomes';
 import type { MatchValue, Row } from '../translators/rows';
@@ -49,6 +50,7 @@ function fieldWords(table: string, field: string, value: MatchValue, names: Targ
     case 'direction':
       return number === 1 ? 'ingress' : 'egress';
     case 'source':
+    case 'target':
       return ['?', 'pod', 'uplink', 'host'][number] ?? String(number);
     default:
       return String(number);
@@ -82,6 +84,7 @@ export function actionWords(
     const number = Number(value);
     if (name === 'port') return `port ${names.ports.get(number) ?? number}`;
     if (name === 'ep') return endpointWords(number, names);
+    if (name === 'mac' || name === 'dst' || name === 'src') return `${name} ${spellMac(value)}`;
     return `${name} ${number}`;
   });
   return [action, ...words].join(' ');

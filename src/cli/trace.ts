@@ -120,7 +120,9 @@ function keyWords(table: string, keys: readonly bigint[], names: TargetNames): s
     case 'step_dst':
       return `node ${a}, ${table === 'step_src' ? 'source' : 'destination'} ${labelWords(wordsOfList(keys.slice(1)), undefined, names)}`;
     case 'default_route':
-      return `from ${['?', 'pod', 'uplink', 'host'][Number(a)] ?? a}`;
+      return `from ${sideWords(a)}`;
+    case 'host_stack':
+      return `from ${sideWords(a)} to ${sideWords(b)}`;
     case 'dport_range':
     case 'sport_range':
       return `protocol ${a}, port ${b}`;
@@ -131,6 +133,10 @@ function keyWords(table: string, keys: readonly bigint[], names: TargetNames): s
     default:
       return table in ASKED ? `node ${a}, ${ASKED[table]!} ${b}` : keys.join(', ');
   }
+}
+
+function sideWords(side: bigint): string {
+  return ['?', 'pod', 'uplink', 'host'][Number(side)] ?? String(side);
 }
 
 function missWords(table: string): string {
@@ -145,6 +151,8 @@ function missWords(table: string): string {
       return "not one of the node's own addresses";
     case 'local':
       return 'not on this node';
+    case 'host_stack':
+      return 'no stack to make the ICMP error';
     case 'ct':
       return 'no such connection yet';
     case 'addr_labels':
@@ -165,6 +173,17 @@ function missWords(table: string): string {
   }
 }
 
+/** In the program's order. */
+const PARAMS: Readonly<Record<string, readonly string[]>> = {
+  from_pod: ['ep', 'mac'],
+  from_uplink: ['mac'],
+  from_host: ['mac'],
+  to_pod: ['port', 'ep', 'dst', 'src', 'mtu'],
+  to_host: ['port', 'from_pods', 'from_outside', 'dst', 'src'],
+  to_uplink: ['port', 'dst', 'src', 'mtu'],
+  to_stack: ['port', 'dst', 'src'],
+};
+
 /** Names for the parameters that are shown; the spec has them in the program's order. */
 function paramsOf(
   table: string,
@@ -175,9 +194,9 @@ function paramsOf(
   if (first === undefined) return {};
   if (table === 'endpoint_root') return second === undefined ? {} : { node: second };
   if (table.startsWith('step_')) return { node: first };
-  if (action === 'to_pod') return second === undefined ? { port: first } : { port: first, ep: second };
-  if (action.startsWith('to_')) return { port: first };
-  if (action === 'from_pod') return { ep: first };
+  const named = PARAMS[action.replace(/_\d+$/, '')];
+  if (named !== undefined)
+    return Object.fromEntries(named.map((name, i) => [name, values[i] ?? 0n] as const));
   if (values.length === LABEL_WORDS) return wordsOfList(values);
   return { range: first };
 }

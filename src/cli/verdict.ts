@@ -54,10 +54,28 @@ const REASONS: ReadonlyMap<number, { readonly stage: Stage; readonly words: stri
   [10, { stage: 'egress', words: 'the endpoint that it comes from is not active' }],
   [11, { stage: 'ingress', words: 'the endpoint that it goes to is not active' }],
   [12, { stage: 'route', words: 'the target has no labels for an address: it is not set up' }],
+  [13, { stage: 'route', words: 'the frame is not addressed to the node' }],
+  [
+    14,
+    {
+      stage: 'route',
+      words: 'ARP or neighbour discovery that is not answered (only questions about other addresses are)',
+    },
+  ],
+  [
+    15,
+    {
+      stage: 'route',
+      words: 'it needs an ICMP error (time to live, size), and no stack is there to make it',
+    },
+  ],
   [17, { stage: 'conntrack', words: 'belongs to an established connection' }],
   [18, { stage: 'conntrack', words: 'an ICMP error about a known connection' }],
   [19, { stage: 'conntrack', words: 'a later fragment of a packet that was let through' }],
   [20, { stage: 'route', words: 'between the host and the uplink' }],
+  [21, { stage: 'route', words: 'its time to live is over: the host answers with an ICMP error' }],
+  [22, { stage: 'route', words: 'larger than the way takes: the host answers with an ICMP error' }],
+  [23, { stage: 'route', words: 'ARP or neighbour solicitation, answered' }],
 ]);
 const PASSED_NEW = 16;
 

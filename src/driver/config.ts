@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { EMBEDDED_LINKS, parseMac, spellMac, type NodeLinks } from '../translators/links';
 import { CalicoP4Error } from '../errors';
 
 const DEFAULT_FILE = '/etc/calico-p4/config.yaml';
@@ -12,58 +13,94 @@ const ENV_PREFIX = 'CALICO_P4_';
 const OTHER_ENV = ['CALICO_P4_CONFIG'];
 
 const portNumber = z.number().int().min(0).max(0xffff_ffff);
+const macAddress = z
+  .string()
+  .refine(
+    (text) => text === '' || parseMac(text) !== undefined,
+    'give the MAC address of an interface, such as 02:00:00:00:00:01, or "" if it is not known',
+  );
+const ipPacket = z.number().int().min(1280).max(65535);
 const address = z.string().regex(/^(unix:.+|.+:\d{1,5})$/, 'give HOST:PORT or unix:/path/of/a/socket');
 
-const schema = z.strictObject({
-  target: z
-    .strictObject({
-      /** HOST:PORT or unix:PATH of the P4Runtime server. */
-      address: address.default('127.0.0.1:9559'),
-      /** What answers there; its limits stand in src/p4target/target-traits.ts. */
-      kind: z.enum(['embedded', 'p4-dpdk']).default('embedded'),
-      deviceId: z.number().int().min(1).default(1),
-      /** Decimal, up to 128 bits; the controller with the highest is the primary. */
-      electionId: z
-        .string()
-        .regex(/^[1-9]\d*$/, 'give a decimal number greater than 0')
-        .default('1'),
-      /** Paths of PEM files; without them the connection is not encrypted. */
-      tls: z
-        .strictObject({ ca: z.string(), cert: z.string().optional(), key: z.string().optional() })
-        .optional(),
-    })
-    .prefault({}),
-  /** P4 port numbers. */
-  ports: z
-    .strictObject({
-      uplink: portNumber.default(0),
-      host: portNumber.default(1),
-      firstPod: portNumber.default(2),
-    })
-    .prefault({}),
-  felix: z
-    .strictObject({
-      /** `fds`: descriptors 3 and 4, as Felix gives them; or unix:PATH. */
-      link: z
-        .string()
-        .regex(/^(fds|unix:.+)$/, 'give "fds" or unix:/path/of/a/socket')
-        .default('fds'),
-      heartbeatSeconds: z.number().min(1).max(60).default(10),
-    })
-    .prefault({}),
-  metrics: z
-    .strictObject({
-      /** HOST:PORT for Prometheus and for /healthz and /readyz; "" for none. Felix's own ports are 9091 and 9099. */
-      listen: z
-        .string()
-        .regex(/^(|[^/]+:\d{1,5})$/, 'give HOST:PORT, or "" for no metrics')
-        .default('127.0.0.1:9191'),
-    })
-    .prefault({}),
-  /** Where the driver leaves Calico's names of what is on the target, for `tables` and `trace`; "" writes none. */
-  namesFile: z.string().default('/run/calico-p4/names.json'),
-  logLevel: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
-});
+const schema = z
+  .strictObject({
+    target: z
+      .strictObject({
+        /** HOST:PORT or unix:PATH of the P4Runtime server. */
+        address: address.default('127.0.0.1:9559'),
+        /** What answers there; its limits stand in src/p4target/target-traits.ts. */
+        kind: z.enum(['embedded', 'p4-dpdk']).default('embedded'),
+        deviceId: z.number().int().min(1).default(1),
+        /** Decimal, up to 128 bits; the controller with the highest is the primary. */
+        electionId: z
+          .string()
+          .regex(/^[1-9]\d*$/, 'give a decimal number greater than 0')
+          .default('1'),
+        /** Paths of PEM files; without them the connection is not encrypted. */
+        tls: z
+          .strictObject({ ca: z.string(), cert: z.string().optional(), key: z.string().optional() })
+          .optional(),
+      })
+      .prefault({}),
+    /** P4 port numbers. */
+    ports: z
+      .strictObject({
+        uplink: portNumber.default(0),
+        host: portNumber.default(1),
+        firstPod: portNumber.default(2),
+        /** Port to a network stack that only makes ICMP errors (translators/links.ts); default: the host's does. */
+        errorStack: portNumber.optional(),
+      })
+      .prefault({}),
+    /** The defaults are those of the embedded switch. "": not known, and what needs it stays closed. */
+    macs: z
+      .strictObject({
+        /** What pods and the host take every other address to be at. */
+        gateway: macAddress
+          .refine((text) => text !== '', 'the gateway needs a MAC address')
+          .default(spellMac(EMBEDDED_LINKS.gatewayMac)),
+        /** The node's own at the uplink, and the next hop's there. */
+        uplink: macAddress.default(spellMac(EMBEDDED_LINKS.uplinkMac!)),
+        nextHop: macAddress.default(spellMac(EMBEDDED_LINKS.nextHopMac!)),
+        /** Of the interfaces by which the host's stack, and a stack for ICMP errors, get packets. */
+        host: macAddress.default(spellMac(EMBEDDED_LINKS.hostMac!)),
+        errorStack: macAddress.default(''),
+      })
+      .prefault({}),
+    /** Largest IP packets, in bytes. */
+    mtu: z
+      .strictObject({
+        pods: ipPacket.default(EMBEDDED_LINKS.podMtu),
+        uplink: ipPacket.default(EMBEDDED_LINKS.uplinkMtu),
+      })
+      .prefault({}),
+    felix: z
+      .strictObject({
+        /** `fds`: descriptors 3 and 4, as Felix gives them; or unix:PATH. */
+        link: z
+          .string()
+          .regex(/^(fds|unix:.+)$/, 'give "fds" or unix:/path/of/a/socket')
+          .default('fds'),
+        heartbeatSeconds: z.number().min(1).max(60).default(10),
+      })
+      .prefault({}),
+    metrics: z
+      .strictObject({
+        /** HOST:PORT for Prometheus and for /healthz and /readyz; "" for none. Felix's own ports are 9091 and 9099. */
+        listen: z
+          .string()
+          .regex(/^(|[^/]+:\d{1,5})$/, 'give HOST:PORT, or "" for no metrics')
+          .default('127.0.0.1:9191'),
+      })
+      .prefault({}),
+    /** Where the driver leaves Calico's names of what is on the target, for `tables` and `trace`; "" writes none. */
+    namesFile: z.string().default('/run/calico-p4/names.json'),
+    logLevel: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
+  })
+  .refine(
+    ({ ports, macs }) => (ports.errorStack === undefined) === (macs.errorStack === ''),
+    'ports.errorStack and macs.errorStack belong together: give both or none',
+  );
 
 export type DriverConfig = Readonly<z.infer<typeof schema>>;
 
@@ -87,6 +124,23 @@ export function loadConfig(env: NodeJS.ProcessEnv, file?: string): DriverConfig 
     );
   }
   return deepFreeze(checked.data);
+}
+
+/** The links of the node's ports, as configured. */
+export function linksOf({ ports, macs, mtu }: DriverConfig): NodeLinks {
+  const stackMac = parseMac(macs.errorStack);
+  return {
+    gatewayMac: parseMac(macs.gateway)!,
+    uplinkMac: parseMac(macs.uplink),
+    nextHopMac: parseMac(macs.nextHop),
+    hostMac: parseMac(macs.host),
+    podMtu: mtu.pods,
+    uplinkMtu: mtu.uplink,
+    errorStack:
+      ports.errorStack === undefined || stackMac === undefined
+        ? undefined
+        : { port: ports.errorStack, mac: stackMac },
+  };
 }
 
 function readYaml(path: string, required: boolean): Record<string, unknown> {
@@ -130,7 +184,9 @@ function environmentKeys(): Map<string, readonly string[]> {
   const keys = new Map<string, readonly string[]>();
   const sections = {
     target: ['address', 'kind', 'deviceId', 'electionId'],
-    ports: ['uplink', 'host', 'firstPod'],
+    ports: ['uplink', 'host', 'firstPod', 'errorStack'],
+    macs: ['gateway', 'uplink', 'nextHop', 'host', 'errorStack'],
+    mtu: ['pods', 'uplink'],
     felix: ['link', 'heartbeatSeconds'],
     metrics: ['listen'],
   };

@@ -12,6 +12,7 @@ import {
   type NodePorts,
   type PlacedEndpoint,
 } from '../translators/endpoints';
+import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
 import { createPolicyCompiler } from '../translators/policy/compiler';
 import { rowKey, sameContent, type Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
@@ -21,6 +22,8 @@ import { createPlacement } from './placement';
 export interface NodeOptions {
   readonly reconciler: Reconciler;
   readonly ports: NodePorts & { readonly firstPod: number };
+  /** Default: those of the embedded switch. */
+  readonly links?: NodeLinks;
 }
 
 export interface ProgramResult {
@@ -52,7 +55,7 @@ export interface Node {
 }
 
 /** Reads the target back first: what it holds keeps its place. */
-export async function createNode({ reconciler, ports }: NodeOptions): Promise<Node> {
+export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: NodeOptions): Promise<Node> {
   await reconciler.load();
   const found = [...reconciler.actual.values()].flatMap((table) => [...table.values()]);
   const placement = createPlacement(ports.firstPod, found);
@@ -95,7 +98,7 @@ export async function createNode({ reconciler, ports }: NodeOptions): Promise<No
       ];
       const sameWays = placed !== undefined && sameItems(placedOf, placed.of);
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
-      const found = sameWays ? placed!.found : endpointRows(model, endpoints, ports);
+      const found = sameWays ? placed!.found : endpointRows(model, endpoints, ports, links);
       const waysNow = sameWays ? ways : new Map(found.rows.map((row) => [rowKey(row), row]));
       const closing = sameWays
         ? []

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CalicoP4Error } from '../errors';
 import { logger } from '../log';
-import type { DriverConfig } from './config';
+import { linksOf, type DriverConfig } from './config';
 import { createFelixLink } from './felix/felix-link';
 import { acceptFelixSocket, openFelixFds, type FelixStreams } from './felix/felix-streams';
 import { watchLogRules } from './log-rules';
@@ -85,7 +85,11 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
       },
       node: {
         async program(model) {
-          node ??= await createNode({ reconciler: session.reconciler, ports: config.ports });
+          node ??= await createNode({
+            reconciler: session.reconciler,
+            ports: config.ports,
+            links: linksOf(config),
+          });
           return node.program(model);
         },
       },

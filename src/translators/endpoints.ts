@@ -1,13 +1,14 @@
 /**
- * Where packets come from and go to: the rows of port_in, pod_source, pod_source_prefix, host_address, local and
- * default_route (docs/pipeline.md). Pure: ids and ports are given, rows come out.
+ * Where packets come from and go to: the rows of port_in, pod_source, pod_source_prefix, host_address, local,
+ * default_route and host_stack (docs/pipeline.md). Pure: ids and ports are given, rows come out.
  */
 import type { FelixModel, WorkloadEndpoint } from '../model/model';
 import { workloadKey } from '../model/model';
 import { parseCidr, type Cidr } from './address';
+import { EMBEDDED_LINKS, parseMac, podMac, type NodeLinks } from './links';
 import { rowKey, type MatchValue, type Row } from './rows';
 
-/** Values of the field `source` of default_route and of the program's SIDE_* constants. */
+/** Values of the fields `source` and `target` of default_route and host_stack, and of the program's SIDE_* constants. */
 const SIDE = { pod: 1n, uplink: 2n, host: 3n } as const;
 
 /** P4 port numbers of the node's two fixed ports. */
@@ -51,25 +52,9 @@ export function endpointRows(
   model: FelixModel,
   endpoints: readonly PlacedEndpoint[],
   ports: NodePorts,
+  links: NodeLinks = EMBEDDED_LINKS,
 ): EndpointRows {
-  const rows: Row[] = [
-    {
-      table: 'port_in',
-      match: { port: exact(ports.uplink) },
-      action: 'from_uplink',
-      params: {},
-      note: 'uplink',
-    },
-    { table: 'port_in', match: { port: exact(ports.host) }, action: 'from_host', params: {}, note: 'host' },
-    {
-      table: 'default_route',
-      match: { source: exact(SIDE.pod) },
-      action: 'to_uplink',
-      params: { port: BigInt(ports.uplink) },
-      note: 'addresses that nobody knows, from pods',
-    },
-  ];
-  const problems: string[] = [];
+  const { rows, problems } = linkRows(model, ports, links);
   const delivered = new Map<string, string>();
 
   for (const { workload, ep, port } of endpoints) {
@@ -82,11 +67,16 @@ export function endpointRows(
             table: 'port_in',
             match: { port: exact(port) },
             action: 'from_pod',
-            params: { ep: BigInt(ep) },
+            params: { ep: BigInt(ep), mac: links.gatewayMac, port: BigInt(port) },
             note,
           }
         : { table: 'port_in', match: { port: exact(port) }, action: 'from_disabled', params: {}, note },
     );
+    if (workload.mac !== '' && parseMac(workload.mac) === undefined) {
+      problems.push(
+        `workload ${name}: "${workload.mac}" is no MAC address of an interface: packets go to the one that follows from ${workload.name}`,
+      );
+    }
     for (const net of workload.ipv4Nets.concat(workload.ipv6Nets)) {
       const cidr = parseCidr(net);
       if (cidr === undefined || !cidr.single) {
@@ -110,7 +100,16 @@ export function endpointRows(
         table: 'local',
         match: address(cidr),
         ...(active
-          ? { action: 'to_pod', params: { port: BigInt(port), ep: BigInt(ep) } }
+          ? {
+              action: 'to_pod',
+              params: {
+                port: BigInt(port),
+                ep: BigInt(ep),
+                dst: podMac(workload),
+                src: links.gatewayMac,
+                mtu: BigInt(links.podMtu),
+              },
+            }
           : { action: 'to_disabled', params: {} }),
         note,
       });
@@ -127,13 +126,100 @@ export function endpointRows(
     }
   }
 
-  rows.push(...hostRows(model, ports, delivered, problems));
+  rows.push(...hostRows(model, ports, links, delivered, problems));
   return { rows: dedupe(rows), problems };
 }
 
 /** Felix asks for this twice: the endpoint names prefixes, and the node's configuration allows it (default Disabled). */
 function spoofingAllowed(model: FelixModel): boolean {
   return model.config.get('WorkloadSourceSpoofing')?.toLowerCase() === 'any';
+}
+
+/** Of a model as a whole: nothing is open between node and uplink while there are host endpoints (decision 0005). */
+function uplinkIsOpen(model: FelixModel): boolean {
+  return model.hostEndpoints.size === 0;
+}
+
+/** DefaultEndpointToHostAction (default Drop). */
+function podsReachHost(model: FelixModel): boolean {
+  const action = model.config.get('DefaultEndpointToHostAction')?.toLowerCase();
+  return action === 'accept' || action === 'return';
+}
+
+/** The node's two fixed ports, the way out, and the way to the stack that makes ICMP errors. */
+function linkRows(
+  model: FelixModel,
+  ports: NodePorts,
+  links: NodeLinks,
+): { readonly rows: Row[]; readonly problems: string[] } {
+  const { gatewayMac, uplinkMac, nextHopMac, hostMac, uplinkMtu } = links;
+  const rows: Row[] = [];
+  const problems: string[] = [];
+  if (uplinkMac === undefined) {
+    problems.push(
+      'the MAC address of the uplink is not known (macs.uplink): nothing comes in or leaves there',
+    );
+  } else {
+    rows.push({
+      table: 'port_in',
+      match: { port: exact(ports.uplink) },
+      action: 'from_uplink',
+      params: { mac: uplinkMac, port: BigInt(ports.uplink) },
+      note: 'uplink',
+    });
+  }
+  rows.push({
+    table: 'port_in',
+    match: { port: exact(ports.host) },
+    action: 'from_host',
+    params: { mac: gatewayMac, port: BigInt(ports.host) },
+    note: 'host',
+  });
+  if (hostMac === undefined) {
+    problems.push("the MAC address of the host's port is not known (macs.host): nothing is sent there");
+  }
+  if (uplinkMac !== undefined && nextHopMac === undefined) {
+    problems.push(
+      'the MAC address of the next hop is not known (macs.nextHop): nothing leaves by the uplink',
+    );
+  }
+  if (uplinkMac !== undefined && nextHopMac !== undefined) {
+    const params = { port: BigInt(ports.uplink), dst: nextHopMac, src: uplinkMac, mtu: BigInt(uplinkMtu) };
+    const route = (source: bigint, from: string): Row => ({
+      table: 'default_route',
+      match: { source: exact(source) },
+      action: 'to_uplink',
+      params,
+      note: `addresses that nobody knows, from ${from}`,
+    });
+    rows.push(route(SIDE.pod, 'pods'));
+    if (uplinkIsOpen(model)) rows.push(route(SIDE.host, 'the host'));
+  }
+  rows.push(...stackRows(model, ports, links));
+  return { rows, problems };
+}
+
+/**
+ * Who gets what can not be routed (time to live, size), to make the ICMP error. A packet for an address that nobody here has may be
+ * for an address of the host that Felix does not name: the host's stack would take it in, with a time to live of 1, whatever
+ * DefaultEndpointToHostAction says. So it gets those only where pods may talk to the host; a stack of its own gets them always.
+ */
+function stackRows(model: FelixModel, ports: NodePorts, links: NodeLinks): Row[] {
+  const stack =
+    links.errorStack ?? (links.hostMac === undefined ? undefined : { port: ports.host, mac: links.hostMac });
+  if (stack === undefined) return [];
+  const ways: (readonly [bigint, bigint])[] = [
+    [SIDE.pod, SIDE.pod],
+    [SIDE.uplink, SIDE.pod],
+  ];
+  if (links.errorStack !== undefined || podsReachHost(model)) ways.push([SIDE.pod, SIDE.uplink]);
+  return ways.map(([source, target]) => ({
+    table: 'host_stack',
+    match: { source: exact(source), target: exact(target) },
+    action: 'to_stack',
+    params: { port: BigInt(stack.port), dst: stack.mac, src: links.gatewayMac },
+    note: 'packets that need an ICMP error',
+  }));
 }
 
 /**
@@ -143,20 +229,13 @@ function spoofingAllowed(model: FelixModel): boolean {
 function hostRows(
   model: FelixModel,
   ports: NodePorts,
+  links: NodeLinks,
   delivered: ReadonlyMap<string, string>,
   problems: string[],
 ): Row[] {
   const rows: Row[] = [];
-  const open = model.hostEndpoints.size === 0;
-  if (open) {
-    rows.push({
-      table: 'default_route',
-      match: { source: exact(SIDE.host) },
-      action: 'to_uplink',
-      params: { port: BigInt(ports.uplink) },
-      note: 'addresses that nobody knows, from the host',
-    });
-  } else {
+  const open = uplinkIsOpen(model);
+  if (!open) {
     const ids = [...model.hostEndpoints.keys()].sort().join(', ');
     problems.push(
       `host endpoints (${ids}): their policy is not enforced yet, so nothing passes between the node and its uplink; pods are judged by their own policy alone`,
@@ -164,8 +243,7 @@ function hostRows(
   }
   const own = model.hosts.get(model.config.get('FelixHostname') ?? '');
   if (own === undefined) return rows;
-  const action = model.config.get('DefaultEndpointToHostAction')?.toLowerCase();
-  const fromPods = action === 'accept' || action === 'return' ? 1n : 0n;
+  const fromPods = podsReachHost(model) ? 1n : 0n;
   for (const text of [own.ipv4Addr, own.ipv6Addr]) {
     if (text === '') continue;
     const cidr = parseCidr(text.split('/')[0]!);
@@ -181,11 +259,22 @@ function hostRows(
       );
       continue;
     }
+    if (links.hostMac === undefined) {
+      // Without a row the address would be nobody's, and pods' packets to it would leave by the uplink.
+      rows.push({ table: 'local', match: address(cidr), action: 'to_disabled', params: {}, note });
+      continue;
+    }
     rows.push({
       table: 'local',
       match: address(cidr),
       action: 'to_host',
-      params: { port: BigInt(ports.host), from_pods: fromPods, from_outside: open ? 1n : 0n },
+      params: {
+        port: BigInt(ports.host),
+        from_pods: fromPods,
+        from_outside: open ? 1n : 0n,
+        dst: links.hostMac,
+        src: links.gatewayMac,
+      },
       note,
     });
   }

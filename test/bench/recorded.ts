@@ -13,7 +13,7 @@ import { planWrites } from '../../src/p4target/plan';
 import { RowTracker } from '../../src/p4target/row-tracker';
 import { activeWorkloads, endpointRows } from '../../src/translators/endpoints';
 import { createPolicyCompiler } from '../../src/translators/policy/compiler';
-import { buildFrame } from '../../src/packet/build';
+import { frameAt } from '../support/frames';
 import { parsePacketLine } from '../../src/packet/describe';
 import { startEmbeddedTarget } from '../../src/cli/embedded';
 import { EMBEDDED_PORTS } from '../../src/cli/stream';
@@ -163,7 +163,7 @@ export async function packets(quick: boolean): Promise<never> {
   const line = (sport: number): string =>
     `{"id":1,"from":"uplink","src":"10.65.1.10","dst":"10.65.0.10","proto":"tcp","sport":${sport},"dport":8443}`;
   const built = Array.from({ length: count }, (_, i) =>
-    buildFrame(parsePacketLine(line(1024 + (i % 60_000)), 1).packet),
+    frameAt(PORTS.uplink, parsePacketLine(line(1024 + (i % 60_000)), 1).packet),
   );
   const [seconds] = await timed(() => {
     for (const frame of built) embedded.engine.process(PORTS.uplink, frame, false);

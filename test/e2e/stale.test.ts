@@ -5,11 +5,11 @@
 import { createInterpreter } from '../../src/p4switch/interpreter/interpreter';
 import { parseSpec } from '../../src/p4switch/spec/parser';
 import type { Engine, PacketResult, TableOp } from '../../src/p4switch/engine';
-import { buildFrame } from '../../src/packet/build';
 import { makePacket } from '../../src/packet/describe';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { startEmbeddedNode, type EmbeddedNode } from './support/embedded-node';
+import { frameAt } from '../support/frames';
 import { modelOf, policyOf, ruleOf, tierOf, workloadOf, NODE_IPV4 } from '../support/models';
 import { P4_DPDK_TABLES } from '../../src/p4target/p4-dpdk/adapter';
 
@@ -45,7 +45,7 @@ const UPLINK = 0;
 const POD_PORT = 2;
 
 function packet(name: string, fields: Record<string, unknown>, port = UPLINK): Kind {
-  return { name, port, frame: buildFrame(makePacket({ src: PEER, dst: POD, ...fields })) };
+  return { name, port, frame: frameAt(port, makePacket({ src: PEER, dst: POD, ...fields })) };
 }
 
 function cut(kind: Kind, length: number): Kind {

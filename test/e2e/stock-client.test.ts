@@ -38,7 +38,12 @@ describe('a stock P4Runtime client', () => {
     await server.stop();
   });
 
-  const pod = { table: 'port_in', match: { port: '3' }, action: 'from_pod', args: { ep: 77 } };
+  const pod = {
+    table: 'port_in',
+    match: { port: '3' },
+    action: 'from_pod',
+    args: { ep: 77, mac: 2, port: 3 },
+  };
   const net = {
     table: 'addr_labels_prefix',
     match: { page: '1', hi: '(0, 18446744073709551615)', lo: `(281470849515520, 18446744073692774400)` },
@@ -63,7 +68,7 @@ describe('a stock P4Runtime client', () => {
     expect(seen['all']).toEqual(expect.arrayContaining([pod, net, ports]));
     expect(seen['all']).toHaveLength(3);
     expect(seen['one']).toEqual([pod]);
-    expect(seen['modified']).toEqual([{ ...pod, action: 'from_uplink', args: {} }]);
+    expect(seen['modified']).toEqual([{ ...pod, action: 'from_uplink', args: { mac: 5, port: 3 } }]);
     expect(seen['default']).toEqual([
       { table: 'port_in', match: {}, action: 'from_unknown', args: {}, default: true },
     ]);

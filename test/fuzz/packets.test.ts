@@ -12,7 +12,8 @@ import { makePacket } from '../../src/packet/describe';
 import { isLaterFragment, PROTO } from '../../src/packet/packet';
 import { parseFrame } from '../../src/packet/parse';
 import { evaluateNode } from '../../src/translators/policy/reference';
-import { startEmbeddedNode, type EmbeddedNode } from '../e2e/support/embedded-node';
+import { nodeMac } from '../support/frames';
+import { PORTS, startEmbeddedNode, type EmbeddedNode } from '../e2e/support/embedded-node';
 import { fuzz, timeoutOf } from './support/budget';
 
 /** Longer than any connection lives. */
@@ -156,6 +157,23 @@ function whole(frame: Uint8Array): Uint8Array {
   return Buffer.concat([padded, Buffer.alloc(Math.max(0, 14 + length - padded.length))]);
 }
 
+/** Mostly addressed to the node: otherwise little of the pipeline would be seen. */
+function addressed(port: number, frame: Uint8Array): Uint8Array {
+  if (frame.length < 14 || frame[0] !== 2) return frame;
+  const out = Uint8Array.from(frame);
+  out.set(
+    nodeMac(port)
+      .split(':')
+      .map((byte) => parseInt(byte, 16)),
+  );
+  return out;
+}
+
+function isOver(frame: Uint8Array): boolean {
+  const parsed = parseFrame(whole(frame));
+  return parsed.kind === 'ip' && parsed.packet.ttl < 2;
+}
+
 /** Why the first packet of its connection must not get out; undefined when it may. */
 function mustDrop(from: string, frame: Uint8Array): string | undefined {
   const parsed = parseFrame(whole(frame));
@@ -189,8 +207,11 @@ test(
       for (const [which, frame] of frames) {
         embedded.advance(ONE_DAY);
         const [port, from] = which % 4 === 0 ? ports[which % ports.length]! : portOfSource(frame, ports);
-        const { out } = embedded.engine.process(port, frame, false);
+        const { out } = embedded.engine.process(port, addressed(port, frame), false);
         const reason = mustDrop(from, frame);
+        // The host makes an ICMP error of a packet whose time is over, whatever policy says of it.
+        if (/^(egress|ingress|a fragment)/.test(reason ?? '') && isOver(frame) && out[0]?.port === PORTS.host)
+          continue;
         if (reason !== undefined && out.length > 0) {
           throw new Error(`from ${from} got out although ${reason}: ${Buffer.from(frame).toString('hex')}`);
         }
@@ -210,8 +231,9 @@ test(
   async () => {
     const property = fc.property(fc.array(fc.tuple(fc.nat(), anyFrame), { maxLength: 60 }), (frames) => {
       for (const [which, frame] of frames) {
-        const { out } = embedded.engine.process(which % 12, frame, true);
-        if (out.length > 0) expect(parseFrame(whole(frame)).kind).toBe('ip');
+        const { out } = embedded.engine.process(which % 12, addressed(which % 12, frame), true);
+        const arp = frame[12] === 8 && frame[13] === 6;
+        if (out.length > 0 && !arp) expect(parseFrame(whole(frame)).kind).toBe('ip');
         for (const { port } of out) expect(embedded.node.names.ports.has(port)).toBe(true);
       }
     });

@@ -37,6 +37,8 @@ export const P4_DPDK_TABLES: readonly OrderedTable[] = [
   // Absence: the address is nobody's on this node; from a pod, after its egress policy, to the uplink.
   { table: 'local', role: 'path' },
   { table: 'default_route', role: 'path' },
+  // Absence: what needs an ICMP error is dropped.
+  { table: 'host_stack', role: 'path' },
   { table: 'port_in', role: 'path' },
 ];
 

@@ -11,15 +11,17 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { buildFrame } from '../../../src/packet/build';
+import { spellMac } from '../../../src/translators/links';
 import { makePacket } from '../../../src/packet/describe';
 import type { TraceStep } from '../../../src/p4switch/engine';
+import { icmpv6IsRight, ipv4HeaderIsRight } from '../../support/checksums';
 import { createInterpreter } from '../../../src/p4switch/interpreter/interpreter';
 import type { Spec } from '../../../src/p4switch/spec/ast';
 import { parseSpec } from '../../../src/p4switch/spec/parser';
 import { KINDS, randomPacket, type Injected, type Kind, type Passed } from './packets';
 import { poisoned } from './poison';
 import { seededRandom, type Random } from './random';
-import { OUTCOMES, PORT, randomRows, rowsTellingApart, type TableRow } from './rows';
+import { MACS, OUTCOMES, PORT, randomRows, rowsTellingApart, type TableRow } from './rows';
 import {
   SWX_PORTS,
   buildSwxCheck,
@@ -34,7 +36,8 @@ const specPath = path.join(repoRoot, 'pipelines', 'p4-dpdk', 'calico.spec');
 const specText = fs.readFileSync(specPath, 'utf8');
 const spec = parseSpec(specText);
 
-const REASONS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 17, 18, 19, 20];
+const REASONS = [...Array.from({ length: 15 }, (_, i) => i + 1), 16, 17, 18, 19, 20, 21, 22, 23];
+const ANSWERED = 23;
 const [outcomes, reasons] = ['outcomes', 'reasons'].map((name) =>
   [...spec.regarrays.keys()].find((array) => array.startsWith(name))!,
 ) as [string, string];
@@ -72,7 +75,9 @@ describe('DPDK matches keys of 68 bytes', () => {
   const send = (src: string): string =>
     packetCommand(
       PORT.uplink,
-      buildFrame(makePacket({ src, dst: '10.0.0.1', proto: 'tcp', sport: 40000, dport: 80, tcpFlags: SYN })),
+      buildFrame(makePacket({ src, dst: '10.0.0.1', proto: 'tcp', sport: 40000, dport: 80, tcpFlags: SYN }), {
+        dstMac: spellMac(MACS.uplink),
+      }),
     );
 
   // The node and w0 to w7 in network order: bits 448 to 479 lie behind the 64th byte.
@@ -115,6 +120,28 @@ describe('the interpreter agrees with DPDK', () => {
       .filter(({ expected, dpdk }) => dpdk.join() !== expected.join());
     expect(differing.slice(0, 3)).toEqual([]);
     expect(run.answers.slice(2 * steps.length)).toEqual(counters.map(({ value }) => value.toString()));
+  });
+
+  // By another computation than the program's and the packet builder's.
+  it('and checksums that come in right leave right', () => {
+    let routed = 0;
+    let advertised = 0;
+    for (const { commands, expected, reason } of SEEDS.flatMap((seed) => interpretedSeed(seed).steps)) {
+      if (expected[0] === 'drop') continue;
+      const [sent, left] = [commands[0], expected[0]].map((text) =>
+        Buffer.from(text.split(' ').at(-1)!, 'hex'),
+      ) as [Buffer, Buffer];
+      if (ipv4HeaderIsRight(sent)) {
+        expect(ipv4HeaderIsRight(left)).toBe(true);
+        if (left[22] !== sent[22]) routed++;
+      }
+      if (reason === ANSWERED && left[12] === 0x86) {
+        expect(icmpv6IsRight(left)).toBe(true);
+        advertised++;
+      }
+    }
+    expect(routed).toBeGreaterThan(100);
+    expect(advertised).toBeGreaterThan(20);
   });
 
   // Nothing above would mean much if packets went only a few ways.

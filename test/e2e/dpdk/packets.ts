@@ -3,11 +3,13 @@
  * quote earlier ones, so that the learned tables act.
  */
 import { buildFrame } from '../../../src/packet/build';
+import { arpFrame, solicitationFrame } from '../../../src/packet/neighbour';
+import { spellMac } from '../../../src/translators/links';
 import { makePacket } from '../../../src/packet/describe';
 import type { Packet } from '../../../src/packet/packet';
 import { addExtension, addOptions, damage, mapAddress } from './malformed';
 import type { Random } from './random';
-import { HOMES, PORT } from './rows';
+import { HOMES, MACS, MTU, PORT } from './rows';
 
 export interface Injected {
   readonly kind: Kind;
@@ -40,6 +42,9 @@ export const KINDS = [
   'v4-mapped',
   'bad-header',
   'noise',
+  'arp',
+  'neighbour-discovery',
+  'big',
   'reply',
   'repeat',
   'related-error',
@@ -57,7 +62,7 @@ const CLIENT_PORTS = [40000, 40001];
 export function randomPacket(random: Random, kind: Kind, passed: readonly Passed[]): Injected {
   const plain = (fields: Fields, family?: Family): Injected => {
     const way = randomWay(random, family);
-    return build(kind, way.port, { src: way.src, dst: way.dst, ...fields });
+    return build(random, kind, way.port, { src: way.src, dst: way.dst, ...fields });
   };
   /** A packet whose bytes are then changed. */
   const changed = (fields: Fields, change: (frame: Uint8Array) => Uint8Array, family?: Family): Injected => {
@@ -119,6 +124,21 @@ export function randomPacket(random: Random, kind: Kind, passed: readonly Passed
         port: random.below(16),
         frame: Uint8Array.from({ length: random.below(150) }, () => random.below(256)),
       };
+    case 'arp':
+      return { kind, ...arp(random) };
+    case 'neighbour-discovery':
+      return { kind, ...neighbourDiscovery(random) };
+    case 'big': {
+      // Around the sizes that the ways take.
+      const size = random.pick([...Object.values(MTU), ...Object.values(MTU), 4000]) + random.below(3) - 1;
+      const way = randomWay(random);
+      const headers = (way.src.includes(':') ? 40 : 20) + 8;
+      const fields = { proto: 'udp', ...ports(random), payload: size - headers };
+      const big = build(random, kind, way.port, { src: way.src, dst: way.dst, ...fields });
+      // IPv4: without DF at times.
+      if (!way.src.includes(':') && random.chance(0.3)) clearDf(big.frame);
+      return big;
+    }
     default:
       return followUp(random, kind, passed) ?? plain(tcp(random, 0x02));
   }
@@ -135,13 +155,13 @@ function followUp(random: Random, kind: Kind, passed: readonly Passed[]): Inject
   if (packet === undefined) return undefined;
   switch (kind) {
     case 'reply':
-      return build(kind, former.outPort, { ...fieldsOf(packet), ...answer(random, packet) });
+      return build(random, kind, former.outPort, { ...fieldsOf(packet), ...answer(random, packet) });
     case 'related-error': {
       const family: Family = packet.src.includes(':') ? 'v6' : 'v4';
       // From the destination itself, or from a router on the way, back to the source; or, wrongly, to another address.
       const src = random.chance(0.6) ? packet.dst : random.pick(HOMES[former.outPort]![family]);
       const dst = random.chance(0.9) ? packet.src : randomWay(random, family).dst;
-      return build(kind, former.outPort, {
+      return build(random, kind, former.outPort, {
         src,
         dst,
         ...errorFields(random, family),
@@ -153,16 +173,78 @@ function followUp(random: Random, kind: Kind, passed: readonly Passed[]): Inject
       if (first?.offset !== 0) return followUp(random, kind, passed.slice(0, passed.indexOf(former)));
       const { id } = first;
       const later = { id: random.chance(0.8) ? id : id ^ 1, offset: 16, more: random.chance(0.5) };
-      return build(kind, former.port, { ...fieldsOf(packet), payload: 24, fragment: later });
+      return build(random, kind, former.port, { ...fieldsOf(packet), payload: 24, fragment: later });
     }
     default:
       return undefined;
   }
 }
 
-function build(kind: Kind, port: number, fields: Fields): Injected {
-  const packet = makePacket(fields);
-  return { kind, port, frame: buildFrame(packet), packet };
+function build(random: Random, kind: Kind, port: number, fields: Fields): Injected {
+  const ttl = random.chance(0.06) ? random.pick([0, 1, 2, 255]) : (fields['ttl'] ?? 64);
+  const packet = makePacket({ ...fields, ttl });
+  return { kind, port, frame: buildFrame(packet, { dstMac: nodeMac(random, port) }), packet };
+}
+
+/** Mostly the node's at that port. */
+function nodeMac(random: Random, port: number): string {
+  const right = port === PORT.uplink ? MACS.uplink : MACS.gateway;
+  const others = [...Object.values(MACS), 0xffff_ffff_ffffn, 0x3333_0000_0001n, 0x0100_5e00_00fbn];
+  return spellMac(random.chance(0.97) ? right : random.pick(others));
+}
+
+/** The header checksum stays right: 0x4000 less there is 0x4000 more here. */
+function clearDf(frame: Uint8Array): void {
+  const view = new DataView(frame.buffer);
+  view.setUint16(20, view.getUint16(20) & ~0x4000);
+  const sum = view.getUint16(24) + 0x4000;
+  view.setUint16(24, (sum & 0xffff) + (sum >> 16));
+}
+
+const ALL_PORTS = [
+  PORT.uplink,
+  PORT.host,
+  PORT.podA,
+  PORT.podA,
+  PORT.podB,
+  PORT.podC,
+  PORT.disabled,
+  PORT.unknown,
+];
+
+/** Questions about addresses, own and foreign ones, and what is no question. */
+function arp(random: Random): { readonly port: number; readonly frame: Uint8Array } {
+  const port = random.pick(ALL_PORTS);
+  const anyone = (): string => random.pick(Object.values(HOMES).flatMap(({ v4 }) => v4));
+  const own = HOMES[port]!.v4[0]!;
+  const frame = arpFrame({
+    dstMac: random.chance(0.6) ? 'ff:ff:ff:ff:ff:ff' : nodeMac(random, port),
+    senderMac: spellMac(0x0600_0000_0000n + BigInt(port)),
+    senderIp: random.chance(0.8) ? own : random.pick(['0.0.0.0', anyone()]),
+    targetIp: random.pick(['169.254.1.1', '169.254.1.1', anyone(), own, '224.0.0.1', '0.0.0.0']),
+  });
+  if (random.chance(0.2)) frame[14 + random.below(8)]! ^= 1 << random.below(3);
+  // Padding to 60 bytes, as wires have it.
+  return { port, frame: random.chance(0.3) ? Uint8Array.from([...frame, ...new Uint8Array(18)]) : frame };
+}
+
+function neighbourDiscovery(random: Random): { readonly port: number; readonly frame: Uint8Array } {
+  const port = random.pick(ALL_PORTS);
+  const anyone = (): string => random.pick(Object.values(HOMES).flatMap(({ v6 }) => v6));
+  const own = HOMES[port]!.v6[0]!;
+  const target = random.pick(['fe80::ecee:eeff:feee:eeee', 'fe80::1', anyone(), own, 'ff02::1']);
+  const frame = solicitationFrame({
+    ...(random.chance(0.4) ? { dstMac: nodeMac(random, port), dst: target } : {}),
+    srcMac: spellMac(0x0600_0000_0000n + BigInt(port)),
+    src: random.chance(0.8) ? random.pick([own, own, 'fe80::77']) : random.pick(['::', anyone()]),
+    target,
+    option: random.chance(0.7),
+  });
+  if (random.chance(0.3)) {
+    const at = random.pick([21, 54, 54, 55, 19, 20]);
+    frame[at] = at === 54 ? 133 + random.below(5) : random.below(256);
+  }
+  return { port, frame };
 }
 
 /** The fields that describe a packet, without those of a fragment and without what it quotes. */

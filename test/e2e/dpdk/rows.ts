@@ -45,6 +45,21 @@ const NODES = 10;
 /** Outcomes from here up wrap around the counter array, which has 65,536 cells. */
 export const OUTCOMES = 40;
 
+/** What frames at each port are addressed to, and what frames that leave there are. */
+export const MACS = {
+  gateway: 0xeeee_eeee_eeeen,
+  uplink: 0x0200_0000_00aan,
+  nextHop: 0x0200_0000_00bbn,
+  host: 0x0200_0000_00ccn,
+} as const;
+/** Largest IP packets. Pod B and the uplink take small ones only. */
+export const MTU = { [PORT.podA]: 1500, [PORT.podB]: 1000, [PORT.podC]: 1500, [PORT.uplink]: 1200 } as const;
+
+/** The MAC of a pod's interface. */
+export function podMac(port: number): bigint {
+  return 0x0600_0000_0000n + BigInt(port);
+}
+
 const ONES = { 8: 0xffn, 16: 0xffffn, 32: 0xffffffffn, 64: 0xffffffffffffffffn } as const;
 
 /** Both halves of an address, IPv4 as ::ffff:a.b.c.d. */
@@ -67,9 +82,9 @@ function topology(): TableRow[] {
     const { v4, v6 } = HOMES[port]!;
     const own = [v4[0]!, v6[0]!];
     return [
-      row('port_in', [exact(port, 32)], 'from_pod', ep),
+      row('port_in', [exact(port, 32)], 'from_pod', ep, MACS.gateway, port),
       ...own.map((a) => row('pod_source', [exact(ep, 32), ...address(a)], 'source_ok')),
-      ...own.map((a) => row('local', address(a), 'to_pod', port, ep)),
+      ...own.map((a) => row('local', address(a), 'to_pod', port, ep, podMac(port), MACS.gateway, MTU[port])),
     ];
   });
   const hosts = (
@@ -81,22 +96,35 @@ function topology(): TableRow[] {
       ['fd00:f::2', 0, 0],
     ] as const
   ).flatMap(([a, fromPods, fromUplink]) => [
-    row('local', address(a), 'to_host', host, fromPods, fromUplink),
+    row('local', address(a), 'to_host', host, fromPods, fromUplink, MACS.host, MACS.gateway),
     row('host_address', address(a), 'own_address'),
   ]);
   const ep = EP[PORT.podC];
   return [
     ...pods,
     ...hosts,
-    row('port_in', [exact(uplink, 32)], 'from_uplink'),
-    row('port_in', [exact(host, 32)], 'from_host'),
+    row('port_in', [exact(uplink, 32)], 'from_uplink', MACS.uplink, uplink),
+    row('port_in', [exact(host, 32)], 'from_host', MACS.gateway, host),
     row('port_in', [exact(disabled, 32)], 'from_disabled'),
     row('local', address('10.0.0.6'), 'to_disabled'),
     row('local', address('fd00::6'), 'to_disabled'),
     prioritised('pod_source_prefix', [exact(ep, 32), ...prefix('10.1.0.0', 96 + 16)], 5, 'source_prefix_ok'),
     prioritised('pod_source_prefix', [exact(ep, 32), ...prefix('fd01::', 16)], 9, 'source_prefix_ok'),
-    row('default_route', [exact(1, 8)], 'to_uplink', uplink),
-    row('default_route', [exact(3, 8)], 'to_uplink', uplink),
+    ...[1, 3].map((source) =>
+      row(
+        'default_route',
+        [exact(source, 8)],
+        'to_uplink',
+        uplink,
+        MACS.nextHop,
+        MACS.uplink,
+        MTU[PORT.uplink],
+      ),
+    ),
+    // From the uplink to pods it is dropped.
+    ...[1, 2].map((target) =>
+      row('host_stack', [exact(1, 8), exact(target, 8)], 'to_stack', host, MACS.host, MACS.gateway),
+    ),
   ];
 }
 

@@ -12,7 +12,7 @@ import { type EngineNode, startEngineNode } from '../../../src/p4switch/dpdk/nod
 import { startDpdkSwitch } from '../../../src/p4switch/dpdk/switch';
 import type { SwitchServer } from '../../../src/p4switch/server/server';
 import { parseSpec } from '../../../src/p4switch/spec/parser';
-import { buildFrame } from '../../../src/packet/build';
+import { frameAt } from '../../support/frames';
 import { conformanceStream, independentPackets, loadConformance } from '../../support/conformance';
 import { describeEngine, engineBinary } from './engine';
 
@@ -53,7 +53,10 @@ describeEngine('on the native engine', {}, () => {
         const description = await client.describe(Which.running, spec);
         for (const learner of spec.learners.keys()) await client.flushLearned(description, learner);
         return client.inject(
-          group.map(({ packet, from }) => ({ port: ports.get(from)!, frame: buildFrame(packet) })),
+          group.map(({ packet, from }) => ({
+            port: ports.get(from)!,
+            frame: frameAt(ports.get(from)!, packet),
+          })),
         );
       });
       expect(out.map((frames) => (frames.length > 0 ? 'allow' : 'deny'))).toEqual(

@@ -53,7 +53,7 @@ async def failure(awaitable):
     return None
 
 
-POD = P4TableEntry("port_in", match=P4TableMatch(port=3), action=P4TableAction("from_pod", ep=77))
+POD = P4TableEntry("port_in", match=P4TableMatch(port=3), action=P4TableAction("from_pod", ep=77, mac=2, port=3))
 NET = P4TableEntry(
     "addr_labels_prefix",
     match=P4TableMatch(page=1, hi=(0, 0xFFFFFFFFFFFFFFFF), lo=(0xFFFF0A000000, 0xFFFFFFFFFF000000)),
@@ -74,12 +74,12 @@ async def tables(switch, seen):
     seen["all"] = await read(switch, P4TableEntry())
     seen["one"] = await read(switch, P4TableEntry("port_in", match=P4TableMatch(port=3)))
 
-    await switch.modify([P4TableEntry("port_in", match=P4TableMatch(port=3), action=P4TableAction("from_uplink"))])
+    await switch.modify([P4TableEntry("port_in", match=P4TableMatch(port=3), action=P4TableAction("from_uplink", mac=5, port=3))])
     seen["modified"] = await read(switch, P4TableEntry("port_in"))
 
     seen["default"] = await read(switch, P4TableEntry("port_in", is_default_action=True))
 
-    other = P4TableEntry("port_in", match=P4TableMatch(port=4), action=P4TableAction("from_host"))
+    other = P4TableEntry("port_in", match=P4TableMatch(port=4), action=P4TableAction("from_host", mac=2, port=4))
     seen["twice"] = await failure(switch.insert([other, POD]))
     seen["continued"] = await read(switch, P4TableEntry("port_in", match=P4TableMatch(port=4)))
 

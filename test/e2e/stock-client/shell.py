@@ -68,6 +68,8 @@ def pod(port=3, ep=77):
     entry = sh.TableEntry("port_in")(action="from_pod")
     entry.match["port"] = str(port)
     entry.action["ep"] = str(ep)
+    entry.action["mac"] = "00:00:00:00:00:02"
+    entry.action["port"] = str(port)
     return entry
 
 

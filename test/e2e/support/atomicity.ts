@@ -5,7 +5,7 @@
 import type { FelixModel } from '../../../src/model/model';
 import type { SpecKey, TableOp } from '../../../src/p4switch/engine';
 import { P4_DPDK_TABLES } from '../../../src/p4target/p4-dpdk/adapter';
-import { buildFrame } from '../../../src/packet/build';
+import { frameAt } from '../../support/frames';
 import { formatPacket } from '../../../src/packet/describe';
 import { evaluate, evaluateNode } from '../../../src/translators/policy/reference';
 import type { ProgramResult } from '../../../src/driver/node';
@@ -181,7 +181,7 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
       return packets.flatMap((packet) => {
         const ports = new Set([...at(old.names, packet.from), ...at(now, packet.from)]);
         return [...ports].map((port): Probe => {
-          const frame = buildFrame(packet.packet);
+          const frame = frameAt(port, packet.packet);
           return {
             words: `${formatPacket(packet.packet)} from ${packet.from} (port ${port})`,
             port,
@@ -214,7 +214,7 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
       for (const packet of packets) {
         for (const [port, name] of old.names) {
           if (name !== packet.from) continue;
-          known.set(packet, new Map([[port, send(port, buildFrame(packet.packet))]]));
+          known.set(packet, new Map([[port, send(port, frameAt(port, packet.packet))]]));
         }
       }
     }

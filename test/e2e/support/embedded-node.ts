@@ -6,6 +6,7 @@ import { openTarget, type Target } from '../../../src/driver/target';
 import type { Engine, TableOp } from '../../../src/p4switch/engine';
 import { createInterpreter } from '../../../src/p4switch/interpreter/interpreter';
 import { startSwitchServer } from '../../../src/p4switch/server/server';
+import { EMBEDDED_LINKS, type NodeLinks } from '../../../src/translators/links';
 
 export const PORTS = { uplink: 0, host: 1, firstPod: 2 } as const;
 
@@ -24,6 +25,8 @@ export interface EmbeddedOptions {
   readonly kind?: 'embedded' | 'p4-dpdk';
   /** After every single operation that the switch has applied, before the next one. */
   readonly onWrite?: (op: TableOp) => void;
+  /** Default: those of the embedded switch. */
+  readonly links?: NodeLinks;
 }
 
 /** For suites that must hold on both: describe.each(TARGET_KINDS). */
@@ -45,7 +48,11 @@ export async function startEmbeddedNode(options: EmbeddedOptions = {}): Promise<
       throw error;
     },
   );
-  const node = await createNode({ reconciler: target.reconciler, ports: PORTS });
+  const node = await createNode({
+    reconciler: target.reconciler,
+    ports: PORTS,
+    links: options.links ?? EMBEDDED_LINKS,
+  });
   return {
     engine: server.engine()!,
     node,

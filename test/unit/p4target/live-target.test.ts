@@ -231,8 +231,18 @@ describe('writing and reading', () => {
 
 describe('reconciler on the embedded switch', () => {
   const desired: Row[] = [
-    { table: 'port_in', match: { port: exact(3) }, action: 'from_pod', params: { ep: 1n } },
-    { table: 'local', match: { hi: exact(0), lo: exact(5) }, action: 'to_pod', params: { port: 3n, ep: 1n } },
+    {
+      table: 'port_in',
+      match: { port: exact(3) },
+      action: 'from_pod',
+      params: { ep: 1n, mac: 2n, port: 3n },
+    },
+    {
+      table: 'local',
+      match: { hi: exact(0), lo: exact(5) },
+      action: 'to_pod',
+      params: { port: 3n, ep: 1n, dst: 4n, src: 2n, mtu: 1500n },
+    },
     {
       table: 'pod_source',
       match: { ep: exact(1), hi: exact(0), lo: exact(5) },
