@@ -65,7 +65,7 @@ export async function status({ name }: LabOptions, print: Print): Promise<void> 
 }
 
 /** `lab exec POD -- COMMAND…`: exits as the command does. */
-export async function exec(pod: string, command: readonly string[], { name }: LabOptions): Promise<void> {
+export async function exec(pod: string, words: readonly string[], { name }: LabOptions): Promise<void> {
   requireRoot();
   const state = requireState(labPaths(name));
   const found = state.pods.find((one) => one.name === pod);
@@ -74,6 +74,9 @@ export async function exec(pod: string, command: readonly string[], { name }: La
       'USAGE',
       `the lab has no pod ${pod}; there are ${state.pods.map((p) => p.name).join(', ')}`,
     );
+  const command = words[0] === '--' ? words.slice(1) : words;
+  if (command.length === 0)
+    throw new CalicoP4Error('USAGE', `lab exec ${pod}: give a command, for example -- ping web`);
   const child = spawn('ip', ['netns', 'exec', found.namespace, ...command], { stdio: 'inherit' });
   // A Ctrl-C is for the command, which gets it from the terminal too.
   const ignore = (): void => undefined;

@@ -22,6 +22,7 @@ export function main(argv: readonly string[]): void {
   const program = new Command('calico-p4')
     .description('A Calico dataplane driver for P4 targets')
     .showHelpAfterError('(calico-p4 --help lists the commands)')
+    .enablePositionalOptions()
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 
   program
@@ -110,6 +111,7 @@ export function main(argv: readonly string[]): void {
 function addLab(program: Command, print: (line: string) => void): void {
   const commands = program
     .command('lab')
+    .enablePositionalOptions()
     .description(
       'a small node on this machine to play with: pods on the native engine, with policy (needs root)',
     );
@@ -125,6 +127,7 @@ function addLab(program: Command, print: (line: string) => void): void {
     .usage('[--name <name>] <pod> -- <command...>')
     .argument('<pod>')
     .argument('<command...>')
+    .passThroughOptions()
     .action((pod: string, words: string[], options: lab.LabOptions) =>
       run(() => lab.exec(pod, words, options)),
     );

@@ -15,8 +15,8 @@ import type {
 } from '../model/model';
 import { policyKey, workloadKey } from '../model/model';
 import { parseCidr } from '../translators/address';
-import type { LabFile, LabFileEntity, LabFilePod, LabFilePolicy, LabFileRule } from './lab-file';
-import { type SelectorLabels, selects } from './selector';
+import type { LabFile, LabFilePod, LabFilePolicy, LabFileRule } from './lab-file';
+import { normalSelector, type SelectorLabels, selects } from './selector';
 
 /** A pod with all that is decided about it. */
 export interface LabPod {
@@ -68,8 +68,8 @@ function labelsOf({ labels }: LabFilePod): SelectorLabels {
 export function labModel(file: LabFile, pods: readonly LabPod[]): FelixModel {
   const ipSets = new Map<string, IpSet>();
   /** The id of the set of the pods that a selector selects, as Felix makes both. */
-  const setOf = ({ text, labels }: { readonly text: string; readonly labels: SelectorLabels }): string => {
-    const id = `s:${createHash('sha224').update(text).digest('base64url')}`;
+  const setOf = (labels: SelectorLabels): string => {
+    const id = ipSetId(labels);
     const members = pods.filter((pod) => selects(labels, pod.labels)).flatMap(({ ips }) => ips.map(asNet));
     ipSets.set(id, { id, type: 'NET', members: new Set(members) });
     return id;
@@ -103,7 +103,14 @@ function policyId(name: string): PolicyId {
   return { kind: 'GlobalNetworkPolicy', namespace: '', name };
 }
 
-type SetOf = (selector: NonNullable<LabFileEntity['selector']>) => string;
+/** What Felix calls the set of a selector (libcalico-go/lib/hash). */
+export function ipSetId(selector: SelectorLabels): string {
+  return `s:${createHash('sha224')
+    .update(`s:${normalSelector(selector)}`)
+    .digest('base64url')}`;
+}
+
+type SetOf = (selector: SelectorLabels) => string;
 
 function policyOf(policy: LabFilePolicy, setOf: SetOf): Policy {
   const rules = (direction: string, of: readonly LabFileRule[] = []): Rule[] =>
@@ -139,7 +146,7 @@ function portRange(port: number | string): PortRange {
 
 function endpointOf(pod: LabPod, policies: readonly LabFilePolicy[]): WorkloadEndpoint {
   const applied = policies
-    .filter(({ selector }) => selects(selector.labels, pod.labels))
+    .filter(({ selector }) => selects(selector, pod.labels))
     .sort((a, b) => (a.order ?? Infinity) - (b.order ?? Infinity) || (a.name < b.name ? -1 : 1));
   const ofType = (type: 'Ingress' | 'Egress'): PolicyId[] =>
     applied.filter((policy) => typesOf(policy).includes(type)).map(({ name }) => policyId(name));

@@ -34,7 +34,7 @@ const portRange = z
   }, 'FIRST is at most LAST, and LAST at most 65535');
 const selector = z.string().transform((text, context) => {
   const labels = parseSelector(text);
-  if (labels !== undefined) return { text, labels };
+  if (labels !== undefined) return labels;
   context.addIssue({
     code: 'custom',
     message: `"${text}" is more than a lab understands: give all(), or key == 'value' joined by &&`,
@@ -102,7 +102,6 @@ export type LabFile = Readonly<z.infer<typeof schema>>;
 export type LabFilePod = Readonly<z.infer<typeof pod>>;
 export type LabFilePolicy = Readonly<z.infer<typeof policy>>;
 export type LabFileRule = Readonly<z.infer<typeof rule>>;
-export type LabFileEntity = Readonly<z.infer<typeof entity>>;
 
 /** @throws CalicoP4Error CONFIG_INVALID naming the file, the pod or policy, the key and what it may be */
 export function readLabFile(path: string): LabFile {

@@ -52,8 +52,7 @@ export async function runLabNode(lab: LabPaths): Promise<void> {
       const felix = await startLabFelix(lab.felixSocket, modelPayloads(labModel(file, pods)));
       await felix.allUp(pods.map(workloadIdOf), PROGRAM_PATIENCE);
       const ports = await portsOf(lab, pods);
-      for (const pod of pods)
-        servers.push(...(await startPod(lab, node, pod, ports.get(pod.interface)!, pods)));
+      for (const pod of pods) servers.push(...(await startPod(lab, node, pod, ports.get(pod.interface)!)));
       return {
         phase: 'up',
         daemon,
@@ -96,11 +95,10 @@ async function startPod(
   node: EngineNode,
   pod: LabPod,
   port: number,
-  all: readonly LabPod[],
 ): Promise<readonly ChildProcess[]> {
   const namespace = namespaceOf(lab, pod.name);
   await node.attach(port, podPort(namespace, pod));
-  configurePod(namespace, pod, all);
+  configurePod(namespace, pod);
   if (pod.serve.length === 0) return [];
   const program = [process.execPath, path.join(__dirname, 'answer.js'), pod.name, ...pod.serve.map(String)];
   return [spawn('ip', ['netns', 'exec', namespace, ...program], { stdio: ['ignore', 'ignore', 'inherit'] })];

@@ -59,7 +59,7 @@ export async function labUp(lab: LabPaths, file: string, program: readonly strin
     for (const pod of pods) addNamespace(namespaceOf(lab, pod.name), pods);
     return await startDaemon(lab, program);
   } catch (error) {
-    const log = lastLines(lab.log);
+    const log = lastLines(lab.log) + lastLines(`${lab.engineSocket}.log`);
     await labDown(lab);
     if (!(error instanceof CalicoP4Error)) throw error;
     throw new CalicoP4Error(error.code, `${error.message}${log}`, {}, { cause: error });
@@ -76,6 +76,8 @@ export async function labDown(lab: LabPaths): Promise<boolean> {
     return there;
   }
   if (isAlive(state)) await endProcesses([state.daemon!.pid]);
+  // It records itself when it has started; an `up` that was interrupted may have left one that did not come so far.
+  if (state.daemon === undefined) await endProcesses(processesWith(['lab', 'node', '--name', lab.name]));
   // Its socket is ours alone, so what listens there is our engine.
   await endProcesses(processesWith(['--socket', lab.engineSocket]));
   const there = namespaces();
@@ -148,7 +150,7 @@ function failure(why: string): CalicoP4Error {
 function lastLines(file: string): string {
   try {
     const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(-5);
-    return `; its log ends with:\n  ${lines.join('\n  ')}`;
+    return lines.join('') === '' ? '' : `\n${file} ends with:\n  ${lines.join('\n  ')}`;
   } catch {
     return '';
   }

@@ -48,11 +48,11 @@ export function processesIn(namespace: string): number[] {
 
 /** What the engine opens: it makes the interface inside the namespace. */
 export function podPort(namespace: string, { mac }: LabPod): PortSpec {
-  return { kind: 'tap', name: 'eth0', netns: `/run/netns/${namespace}`, mtu: 1450, mac, persistent: true };
+  return { kind: 'tap', name: 'eth0', netns: `/run/netns/${namespace}`, mtu: 1500, mac, persistent: true };
 }
 
 /** Addresses and routes of eth0, which is there. */
-export function configurePod(namespace: string, pod: LabPod, peers: readonly LabPod[]): void {
+export function configurePod(namespace: string, pod: LabPod): void {
   const inside = (...args: readonly string[]): string => ip('-n', namespace, ...args);
   inside('link', 'set', 'eth0', 'up');
   for (const address of pod.ips) {
@@ -64,22 +64,6 @@ export function configurePod(namespace: string, pod: LabPod, peers: readonly Lab
       inside('address', 'replace', `${address}/128`, 'dev', 'eth0', 'nodad');
       inside('-6', 'route', 'replace', GATEWAY.v6, 'dev', 'eth0');
       inside('-6', 'route', 'replace', 'default', 'via', GATEWAY.v6, 'dev', 'eth0');
-    }
-  }
-  introducePeers(inside, pod, peers);
-}
-
-/** The pipeline does not answer for the gateway yet, nor does it rewrite MACs: pods are told where the others are. */
-function introducePeers(
-  inside: (...args: readonly string[]) => string,
-  pod: LabPod,
-  peers: readonly LabPod[],
-): void {
-  for (const { name, mac, ips } of peers) {
-    if (name === pod.name) continue;
-    for (const address of ips) {
-      inside('route', 'replace', isIPv4(address) ? `${address}/32` : `${address}/128`, 'dev', 'eth0');
-      inside('neighbor', 'replace', address, 'lladdr', mac, 'dev', 'eth0', 'nud', 'permanent');
     }
   }
 }

@@ -22,3 +22,14 @@ export function parseSelector(text: string): SelectorLabels | undefined {
 export function selects(selector: SelectorLabels, labels: SelectorLabels): boolean {
   return Object.entries(selector).every(([key, value]) => labels[key] === value);
 }
+
+/** As Calico writes a selector in its normal form: two spellings of one selector have one IP set. */
+export function normalSelector(selector: SelectorLabels): string {
+  const terms = Object.entries(selector).map(([key, value]) => `${key} == ${quoted(value)}`);
+  if (terms.length === 0) return 'all()';
+  return terms.length === 1 ? terms[0]! : `(${terms.join(' && ')})`;
+}
+
+function quoted(value: string): string {
+  return value.includes('"') ? `'${value}'` : `"${value}"`;
+}
