@@ -36,6 +36,8 @@ struct slots {
 	struct rte_mbuf *spare;
 	struct rte_mbuf *batch[BATCH];
 	uint32_t next, filled;
+	/* The pipeline gets the packets before this one; behind it wait those that must see what these have left. */
+	uint32_t fence;
 	struct slots_counters counters;
 	struct writer *capture;
 	uint32_t captured;
@@ -59,7 +61,7 @@ static int in_receive(void *port, struct rte_swx_pkt *packet)
 	struct slots *s = port;
 	struct rte_mbuf *m;
 
-	if (s->next == s->filled)
+	if (s->next == s->fence)
 		return 0;
 	m = s->batch[s->next++];
 	packet->handle = m;
@@ -299,7 +301,32 @@ uint32_t slots_waiting(const struct slots *s)
 /* Packets that are dropped are given back to the pool by DPDK itself: only the pool knows when all are gone. */
 static bool all_gone(const struct slots *s)
 {
-	return s->next == s->filled && rte_mempool_avail_count(s->pool) + (s->spare ? 1 : 0) == BUFFERS;
+	uint32_t kept = s->filled - s->fence + (s->spare ? 1 : 0);
+
+	return s->next == s->fence && rte_mempool_avail_count(s->pool) + kept == BUFFERS;
+}
+
+/*
+ * DPDK runs up to 16 packets of a batch side by side, an instruction of each in turn. Fragments of one packet come together,
+ * and what a program learns from the first one must be there when the others ask for it.
+ */
+static bool is_later_fragment(const struct rte_mbuf *m)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	if (m->data_len >= 34 && frame[12] == 0x08 && frame[13] == 0x00)
+		return ((frame[20] & 0x1f) | frame[21]) != 0;
+	if (m->data_len >= 62 && frame[12] == 0x86 && frame[13] == 0xdd && frame[20] == 44)
+		return (frame[56] | (frame[57] & 0xf8)) != 0;
+	return false;
+}
+
+/* Up to the next fragment that waits for what is before it. */
+static void move_fence(struct slots *s)
+{
+	s->fence = s->next + 1;
+	while (s->fence < s->filled && !is_later_fragment(s->batch[s->fence]))
+		s->fence++;
 }
 
 void slots_run(struct slots *s, struct rte_swx_pipeline *pipeline)
@@ -310,15 +337,19 @@ void slots_run(struct slots *s, struct rte_swx_pipeline *pipeline)
 		while (s->next < s->filled)
 			rte_pktmbuf_free(s->batch[s->next++]);
 	}
-	while (!all_gone(s)) {
-		rte_swx_pipeline_run(pipeline, RUN);
-		if (++runs == RUNS_MAX) {
-			fprintf(stderr, "engine: the program does not come to the end of a packet\n");
-			abort();
+	while (s->next < s->filled) {
+		move_fence(s);
+		while (!all_gone(s)) {
+			rte_swx_pipeline_run(pipeline, RUN);
+			if (++runs == RUNS_MAX) {
+				fprintf(stderr, "engine: the program does not come to the end of a packet\n");
+				abort();
+			}
 		}
 	}
 	s->next = 0;
 	s->filled = 0;
+	s->fence = 0;
 }
 
 void slots_capture(struct slots *s, struct writer *to)
