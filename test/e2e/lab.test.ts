@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { CONNECTED, PING, labOf } from './support/lab';
 import { describeEngine } from './engine/engine';
 import { run } from './support/processes';
+import { processesWith } from '../../src/lab/processes';
 
 jest.setTimeout(180_000);
 
@@ -81,6 +82,17 @@ describeEngine('calico-p4 lab', { root: true }, () => {
       stderr: 'calico-p4: a lab is up already: `lab down` ends it [USAGE]\n',
     });
     expect(await lab.python('client', PING, '10.65.0.10')).toBe('answered');
+  });
+
+  it('an engine that is killed comes back with its ports and tables', async () => {
+    const [engine] = processesWith(['--socket', `${lab.folder}/engine.sock`]);
+    process.kill(engine!, 'SIGKILL');
+    // It is started at once; filling takes a second or two.
+    let answer = '';
+    for (let i = 0; i < 10 && answer !== 'answered'; i++)
+      answer = await lab.python('client', PING, '10.65.0.10');
+    expect(answer).toBe('answered');
+    expect(await lab.python('stranger', PING, '10.65.0.10')).toBe('silence');
   });
 
   it('packets go on when its process is killed, and down removes what is left', async () => {
