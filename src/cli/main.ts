@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { CalicoP4Error } from '../errors';
 import { setLogLevel } from '../log';
 import { runDriver } from './driver';
+import * as lab from './lab';
 import { replay, type ReplayOptions } from './replay';
 import { runSwitch, type SwitchOptions } from './switch';
 import { tables, type TablesOptions } from './tables';
@@ -21,6 +22,7 @@ export function main(argv: readonly string[]): void {
   const program = new Command('calico-p4')
     .description('A Calico dataplane driver for P4 targets')
     .showHelpAfterError('(calico-p4 --help lists the commands)')
+    .enablePositionalOptions()
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 
   program
@@ -57,6 +59,8 @@ export function main(argv: readonly string[]): void {
     .option('--end-engine', 'end the native engine with the switch; else packets go on without it')
     .option('--port <port>', 'NUMBER=KIND:NAME[@NETNS][,mtu=N][,mac=M] (may be repeated)', gather, [])
     .action((options: SwitchOptions) => run(() => runSwitch(options, print)));
+
+  addLab(program, print);
 
   program
     .command('replay')
@@ -102,6 +106,41 @@ export function main(argv: readonly string[]): void {
     .action((options: TablesOptions) => run(() => tables(options, print)));
 
   program.parse(argv);
+}
+
+function addLab(program: Command, print: (line: string) => void): void {
+  const commands = program
+    .command('lab')
+    .enablePositionalOptions()
+    .description(
+      'a small node on this machine to play with: pods on the native engine, with policy (needs root)',
+    );
+  const command = (words: string, description: string): Command =>
+    commands
+      .command(words)
+      .description(description)
+      .option('--name <name>', 'of the lab, where there are several', 'lab');
+  command('up', 'build it')
+    .argument('[file]', 'pods and policies (default: examples/lab.yaml)')
+    .action((file: string | undefined, options: lab.LabOptions) => run(() => lab.up(file, options, print)));
+  command('exec', 'run a command in a pod; pods know each other by name')
+    .usage('[--name <name>] <pod> -- <command...>')
+    .argument('<pod>')
+    .argument('<command...>')
+    .passThroughOptions()
+    .action((pod: string, words: string[], options: lab.LabOptions) =>
+      run(() => lab.exec(pod, words, options)),
+    );
+  command('status', 'its pods, their ports and packets').action((options: lab.LabOptions) =>
+    run(() => lab.status(options, print)),
+  );
+  command('down', 'remove it, also one that crashed').action((options: lab.LabOptions) =>
+    run(() => lab.down(options, print)),
+  );
+  commands
+    .command('node', { hidden: true })
+    .option('--name <name>', '', 'lab')
+    .action((options: lab.LabOptions) => run(() => lab.node(options)));
 }
 
 function addPacketOptions(command: Command): Command {

@@ -33,7 +33,7 @@ export function loadContract(form: Form): Contract {
 const contracts = new Map<string, Contract>();
 
 /** felix-proto lies beside src, and beside dist when compiled: look upwards for it. */
-function protoFolder(): string {
+export function protoFolder(): string {
   for (let folder = __dirname; ; folder = path.dirname(folder)) {
     const candidate = path.join(folder, 'felix-proto');
     if (existsSync(candidate)) {
