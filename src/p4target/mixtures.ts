@@ -37,8 +37,11 @@ export function gatesOfMixtures(
 
   const duringGates = new Set(receiversFlip ? senders.map(rowKey) : []);
   const duringSelectors = new Set<string>();
-  const own = ownAddressesThatMove(delta, actual, desired, order, pages);
   // One row can not mix with itself, and who has no own address here is seen by one gate only.
+  if (flips.length === 0 && addressesThatMove(delta, order, pages, () => true) < 2)
+    return { duringSelectors, duringGates };
+  const mine = ownAddresses(actual, desired, order);
+  const own = addressesThatMove(delta, order, pages, (address) => mine.has(address));
   if (flips.length === 0 && own < 2) return { duringSelectors, duringGates };
   const minding = gatesMinding(delta, actual, desired, order, pages);
   if (minding.length === 0) return { duringSelectors, duringGates };
@@ -53,15 +56,8 @@ export function gatesOfMixtures(
   return { duringSelectors, duringGates };
 }
 
-/** Addresses that endpoints here have and whose value changes; two stands for more. */
-function ownAddressesThatMove(
-  delta: Delta,
-  actual: RowsByTable,
-  desired: RowsByTable,
-  order: WriteOrder,
-  pages: PageChanges,
-): number {
-  const selectors = new Set(tablesOf(order, 'selector'));
+/** Addresses that endpoints here have. */
+function ownAddresses(actual: RowsByTable, desired: RowsByTable, order: WriteOrder): ReadonlySet<string> {
   const own = new Set<string>();
   for (const table of tablesOf(order, 'path')) {
     for (const state of [actual, desired]) {
@@ -71,12 +67,23 @@ function ownAddressesThatMove(
       }
     }
   }
+  return own;
+}
+
+/** Addresses that count and whose value changes; two stands for more. */
+function addressesThatMove(
+  delta: Delta,
+  order: WriteOrder,
+  pages: PageChanges,
+  counts: (address: string) => boolean,
+): number {
+  const selectors = new Set(tablesOf(order, 'selector'));
   let count = 0;
   for (const row of [...delta.inserts, ...delta.modifies.map((m) => m.to), ...delta.deletes]) {
     if (!selectors.has(row.table) || isOfChangedPage(pages, row, order)) continue;
     const address = order.address(row);
     if (address === 'many') count += 2;
-    else if (address !== undefined && own.has(address)) count++;
+    else if (address !== undefined && counts(address)) count++;
     if (count >= 2) break;
   }
   return count;

@@ -122,6 +122,8 @@ export function createPolicyCompiler(
   let lastRoots: ReadonlyMap<string, Root> = new Map();
   /** Likewise, what is too large included. */
   let lastWanted: ReadonlyMap<string, Root> = new Map();
+  /** Undefined after a transition. */
+  let lastEndpoints: readonly EndpointPrograms[] | undefined;
   /** Groups that the last compile's programs ask for. */
   let lastGroups: ReadonlySet<number> = new Set();
   let memberships: ReadonlyMap<number, Membership> = new Map();
@@ -197,16 +199,10 @@ export function createPolicyCompiler(
     }
   };
 
-  const compile: PolicyCompiler['compile'] = (now, endpoints, phase = 'final') => {
-    model = now;
-    const problems = new Set<string>();
-    const onProblem = (message: string): void => {
-      problems.add(message);
-    };
-    const setChanges = ipSets.begin(now.ipSets);
-    if (!setChanges.onlyMembers) ipSets.askAgain();
-    cache.begin(now, setChanges, onProblem);
-
+  /** Each endpoint's program, in the page that has its labels. */
+  const place = (
+    endpoints: readonly EndpointPrograms[],
+  ): { readonly roots: Map<string, Root>; readonly groups: ReadonlySet<number> } => {
     const roots = new Map<string, Root>();
     const groups = new Set<number>();
     const closed = {
@@ -222,9 +218,7 @@ export function createPolicyCompiler(
         const page = pages.place(key, program.labels);
         const instead = closed[direction];
         if (page === undefined) {
-          const root: Root = { ep, direction, workload, program, node: instead, instead, page: NO_PAGE };
-          onProblem(tooManyLabels(root));
-          roots.set(key, root);
+          roots.set(key, { ep, direction, workload, program, node: instead, instead, page: NO_PAGE });
           continue;
         }
         for (const group of program.groups) groups.add(group);
@@ -238,9 +232,29 @@ export function createPolicyCompiler(
         );
       }
     }
-    lastWanted = new Map(roots);
+    return { roots, groups };
+  };
+
+  const compile: PolicyCompiler['compile'] = (now, endpoints, phase = 'final') => {
+    model = now;
+    const problems = new Set<string>();
+    const onProblem = (message: string): void => {
+      problems.add(message);
+    };
+    const setChanges = ipSets.begin(now.ipSets);
+    if (!setChanges.onlyMembers) ipSets.askAgain();
+    cache.begin(now, setChanges, onProblem);
+
+    // Mostly only members of sets have changed.
+    const same = phase === 'final' && endpoints === lastEndpoints && cache.unchanged();
+    const { roots, groups } = same ? { roots: new Map(lastWanted), groups: lastGroups } : place(endpoints);
+    if (!same) lastWanted = new Map(roots);
     cache.end();
-    pages.end(phase === 'transition');
+    if (!same) pages.end(phase === 'transition');
+    lastEndpoints = phase === 'final' ? endpoints : undefined;
+    for (const root of roots.values()) {
+      if (root.program.labels.size > PAGE_ROOM) onProblem(tooManyLabels(root));
+    }
 
     const wanted = new Map<number, Membership>();
     for (const group of phase === 'transition' ? [...lastGroups, ...groups] : groups) {

@@ -26,6 +26,11 @@ export interface ProgramCache {
   /** Starts a compile. */
   begin(model: FelixModel, changes: SetChanges, onProblem: (message: string) => void): void;
   of(ep: number, workload: WorkloadEndpoint): Readonly<Record<Direction, EndpointProgram>>;
+  /**
+   * Instead of asking for each: all programs are what they were at the last compile, if the endpoints are. Their problems are
+   * reported then.
+   */
+  unchanged(): boolean;
   /** Ends a compile: endpoints that were not asked for are forgotten. */
   end(): void;
 }
@@ -115,6 +120,12 @@ export function createProgramCache(
       asked.set(ep, entry);
       for (const problem of entry.problems) report(problem);
       return entry.programs;
+    },
+    unchanged() {
+      for (const entry of entries.values()) if (!isFresh(entry)) return false;
+      for (const entry of entries.values()) for (const problem of entry.problems) report(problem);
+      asked = entries;
+      return true;
     },
     end() {
       entries = asked;
