@@ -1,11 +1,16 @@
+import { branchSize } from './branch-rows';
 import type { Diagram } from './diagram';
 import type { Node } from './diagram-node';
 import type { LiveBranch, LiveLeaf, LiveNodes } from './live-nodes';
+import type { DiagramSize } from './size-limits';
+import { NO_SIZE, sumOf } from './size-limits';
 
 /** All that is reachable from a root. */
 export interface Closure {
   readonly branches: readonly LiveBranch[];
   readonly leaves: readonly LiveLeaf[];
+  /** Of all its branches. */
+  readonly size: DiagramSize;
 }
 
 /** What programs consist of, so that one where nothing changed need not be walked. */
@@ -34,7 +39,9 @@ export function createClosures(diagram: Diagram, nodes: LiveNodes): Closures {
         for (const child of branch.children.values()) collect(child);
       };
       collect(root);
-      closures.set(root, { at: nodes.clock, branches: [...branches], leaves: [...leaves] });
+      let size = NO_SIZE;
+      for (const branch of branches) size = sumOf(size, branchSize(branch));
+      closures.set(root, { at: nodes.clock, branches: [...branches], leaves: [...leaves], size });
     },
     unchanged(root) {
       const closure = closures.get(root);

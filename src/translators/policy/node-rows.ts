@@ -171,9 +171,14 @@ export function createNodeRows(
         branchRows.applyClasses(page, changes);
       }
       if (also.length === 0 && isLast(programs)) return { refused: new Map(), also: true };
-      visits.begin();
-      const refused = visitPrograms(programs);
-      const kept = visitAlso(also);
+      visits.begin(false);
+      let refused = visitPrograms(programs);
+      let kept = visitAlso(also);
+      if (!kept || [...refused.values()].some(({ scope }) => scope === 'node')) {
+        visits.begin(true);
+        refused = visitPrograms(programs);
+        kept = visitAlso(also);
+      }
       sweep();
       if (diagram.size > 4 * (nodes.branches.size + nodes.leaves.size) + 2_000) forget([...refused.keys()]);
       last = refused.size === 0 && also.length === 0 ? { programs, clock: nodes.clock } : undefined;

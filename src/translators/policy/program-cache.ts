@@ -1,4 +1,4 @@
-import type { FelixModel, WorkloadEndpoint } from '../../model/model';
+import type { FelixModel, Policy, Profile, WorkloadEndpoint } from '../../model/model';
 import { isStaged, policyKey } from '../../model/model';
 import type { Prefix, PrefixCache } from './address';
 import type { Membership, SetChanges } from './ip-sets';
@@ -56,7 +56,11 @@ export function createProgramCache(
   const { prefixes, labels, membership, labelsOf } = context;
   let entries = new Map<number, Entry>();
   let asked = new Map<number, Entry>();
-  let last: Pick<FelixModel, 'policies' | 'profiles' | 'config'> | undefined;
+  const last = {
+    policies: new Map<string, Policy>(),
+    profiles: new Map<string, Profile>(),
+    config: undefined as ReadonlyMap<string, string> | undefined,
+  };
   let stale: 'all' | ReadonlySet<string> = 'all';
   /** Prefixes that got or lost a label: single addresses by key, and CIDRs. */
   let movedHosts: ReadonlySet<string> = new Set();
@@ -95,24 +99,17 @@ export function createProgramCache(
       report = onProblem;
       asked = new Map();
       programs.begin(model, (message) => problems.add(message));
-      const sameConfig = last !== undefined && sameEntries(last.config, model.config);
-      stale =
-        onlyMembers && sameConfig
-          ? new Set([
-              ...changedKeys(last!.policies, model.policies, policyName),
-              ...changedKeys(last!.profiles, model.profiles, profileName),
-            ])
-          : 'all';
+      const policies = changedKeys(last.policies, model.policies);
+      const profiles = changedKeys(last.profiles, model.profiles);
+      const certain = onlyMembers && sameEntries(last.config, model.config);
+      stale = certain ? new Set([...policies.map(policyName), ...profiles.map(profileName)]) : 'all';
+      // The model's maps are live.
+      follow(last.policies, model.policies, policies);
+      follow(last.profiles, model.profiles, profiles);
+      if (!certain) last.config = new Map(model.config);
       const moved = [...members.values()].flatMap((some) => some.map(({ prefix }) => prefix));
       movedHosts = new Set(moved.filter(({ host }) => host).map(({ key }) => key));
       movedNets = [...new Set(moved.filter(({ host }) => !host))];
-      // The model's maps are live. There are thousands of policies, and mostly none has changed.
-      if (stale !== 'all' && stale.size === 0) return;
-      last = {
-        policies: new Map(model.policies),
-        profiles: new Map(model.profiles),
-        config: new Map(model.config),
-      };
     },
     of(ep, workload) {
       let entry = entries.get(ep);
@@ -159,16 +156,21 @@ function contains(cache: PrefixCache, net: Prefix, address: Prefix): boolean {
   );
 }
 
-function changedKeys<T>(
-  before: ReadonlyMap<string, T>,
-  now: ReadonlyMap<string, T>,
-  name: (key: string) => string,
-): readonly string[] {
+function changedKeys<T>(before: ReadonlyMap<string, T>, now: ReadonlyMap<string, T>): readonly string[] {
   const changed: string[] = [];
   if (sameValues(before, now)) return changed;
-  for (const [key, value] of now) if (before.get(key) !== value) changed.push(name(key));
-  for (const key of before.keys()) if (!now.has(key)) changed.push(name(key));
+  for (const [key, value] of now) if (before.get(key) !== value) changed.push(key);
+  for (const key of before.keys()) if (!now.has(key)) changed.push(key);
   return changed;
+}
+
+/** Makes a copy equal again, in the order of the original: what came goes to the end in both. */
+function follow<T>(copy: Map<string, T>, now: ReadonlyMap<string, T>, changed: readonly string[]): void {
+  for (const key of changed) if (!now.has(key)) copy.delete(key);
+  for (const key of changed) {
+    const value = now.get(key);
+    if (value !== undefined) copy.set(key, value);
+  }
 }
 
 /** The common case, quickly: the same values in the same order. A model never moves a value to another key. */
@@ -179,6 +181,6 @@ function sameValues<T>(a: ReadonlyMap<string, T>, b: ReadonlyMap<string, T>): bo
   return true;
 }
 
-function sameEntries(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
-  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
+function sameEntries(a: ReadonlyMap<string, string> | undefined, b: ReadonlyMap<string, string>): boolean {
+  return a?.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
 }

@@ -12,8 +12,11 @@ import { exceeded, NO_SIZE, sumOf } from './size-limits';
  * A program is taken as a whole or not at all.
  */
 export interface ProgramVisits {
-  /** Begins a round: nothing is reached. */
-  begin(): void;
+  /**
+   * Begins a round: nothing is reached. Unless `exact`, what several programs reach may be counted for each of them, which is quicker:
+   * a round in which that is too much together must be begun again.
+   */
+  begin(exact: boolean): void;
   /**
    * Reaches everything below the root, if the program is within the limits: alone, and together with `before`, the size of
    * what the round's other programs reach. Otherwise leaves everything as it was.
@@ -56,6 +59,7 @@ export function createProgramVisits(
 ): ProgramVisits {
   const closures = createClosures(diagram, nodes);
   let round = 0;
+  let isExact = true;
   let lastVisitor = 0;
 
   const reachBranch = (attempt: Attempt, branch: LiveBranch): void => {
@@ -139,8 +143,9 @@ export function createProgramVisits(
     for (const branch of closure.branches) {
       if (branch.reached === round) continue;
       reachBranch(attempt, branch);
-      attempt.size = sumOf(attempt.size, branchSize(branch));
+      if (isExact) attempt.size = sumOf(attempt.size, branchSize(branch));
     }
+    if (!isExact) attempt.size = closure.size;
     for (const leaf of closure.leaves) reachLeaf(attempt, leaf);
     return true;
   };
@@ -166,8 +171,9 @@ export function createProgramVisits(
   });
 
   return {
-    begin() {
+    begin(exact) {
       round++;
+      isExact = exact;
     },
     program(root, before) {
       const attempt = begin();
