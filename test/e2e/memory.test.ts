@@ -23,7 +23,14 @@ test.each(TARGET_KINDS)(
     const folder = mkdtempSync(path.join(tmpdir(), 'calico-p4-memory-'));
     const address = `unix:${path.join(folder, 'p4rt.sock')}`;
     const strict = kind === 'p4-dpdk' ? ['--strict'] : [];
-    const embeddedSwitch = start('calico-p4', ['switch', '--engine', 'interpreter', '--listen', address, ...strict]);
+    const embeddedSwitch = start('calico-p4', [
+      'switch',
+      '--engine',
+      'interpreter',
+      '--listen',
+      address,
+      ...strict,
+    ]);
     try {
       await until('the switch', () => embeddedSwitch.output().stdout.includes('P4Runtime at'));
       const target = await openTarget({ address, kind, deviceId: 1, electionId: '1' }, (error) => {

@@ -93,7 +93,15 @@ test('files that are not there are said by name', async () => {
   const driver = await startDriver('127.0.0.1:1', { ca: none });
   expect(await driver.ended).toBe(2);
   expect(driver.output().stderr).toMatch(/target TLS: can not read .*none\.pem.*\[CONFIG_INVALID\]/);
-  const { code, stderr } = await run('calico-p4', ['switch', '--engine', 'interpreter', '--tls-cert', none, '--tls-key', none]);
+  const { code, stderr } = await run('calico-p4', [
+    'switch',
+    '--engine',
+    'interpreter',
+    '--tls-cert',
+    none,
+    '--tls-key',
+    none,
+  ]);
   expect(code).toBe(2);
   expect(stderr).toMatch(/--tls-cert: can not read .*none\.pem.*\[USAGE\]/);
 });
