@@ -54,11 +54,19 @@ function program(...middle: readonly string[]): string {
   return `${DECLARATIONS}\napply {\n${[...body, ...end].map((i) => `\t${i}\n`).join('')}}\n`;
 }
 
-export type Reference = 'parse and emit' | 'exact table, 1 entry' | 'exact table, 100,000 entries';
+/** Instructions of a padded program: its difference to parse and emit is what they cost. */
+export const INSTRUCTIONS = 200;
+
+/** Entries of the table; no table at 0. `padded`: INSTRUCTIONS more that do nothing. */
+export interface Reference {
+  readonly entries: number;
+  readonly padded?: boolean;
+}
 
 /** Makes the packets, from IPv4 sources 10.0.0.0 + 0 to `entries` - 1, go through a reference program from now on. */
-export async function loadReference(client: EngineClient, entries: number): Promise<void> {
-  const text = entries === 0 ? program() : program('table addresses');
+export async function loadReference(client: EngineClient, { entries, padded }: Reference): Promise<void> {
+  const padding = Array.from({ length: padded === true ? INSTRUCTIONS : 0 }, () => 'mov m.out 0x0');
+  const text = entries === 0 ? program(...padding) : program('table addresses');
   await client.load(text, new Uint8Array(0));
   const description = await client.describe(Which.staged, parseSpec(text));
   const changes = Array.from({ length: entries }, (_, i): EngineChange => ({
