@@ -2,7 +2,7 @@
 import { Which } from '../../src/p4switch/dpdk/protocol';
 import type { EngineClient } from '../../src/p4switch/dpdk/client';
 import { parseSpec } from '../../src/p4switch/spec/parser';
-import type { Running } from './engine';
+import { MEMORY_PORT, type Running } from './engine-cluster';
 import { first, type Flow } from './engine-traffic';
 
 /** An address that is in no set of the cluster. */
@@ -18,17 +18,13 @@ function spread(name: string, ms: number[]): Record<string, number> {
   };
 }
 
+/** What an engine must have as `--device` for these measurements. */
+export const NULL_DEVICE = 'net_null0';
+
 /** DPDK's null device: zeros without end, which the program looks at and drops. */
 async function underLoad<T>({ engine }: Running, work: () => Promise<T>): Promise<T> {
   const busy = 1000;
-  await engine.attach(busy, {
-    kind: 'device',
-    name: 'net_null0',
-    netns: '',
-    mtu: 0,
-    mac: '',
-    persistent: false,
-  });
+  await engine.attach(busy, { ...MEMORY_PORT, kind: 'device', name: NULL_DEVICE });
   try {
     return await work();
   } finally {

@@ -4,21 +4,14 @@
  * entries, measured again before every round. Not measured here: the same rules as an ACL table, pods (TAP) against the kernel
  * and against OVS-DPDK.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { EMBEDDED_PORTS } from '../../src/cli/stream';
-import { createNode, type Node } from '../../src/driver/node';
-import { openTarget, type Target } from '../../src/driver/target';
-import type { ModelBuilder } from '../../src/driver/felix/model-builder';
 import { findEngineBinary } from '../../src/p4switch/dpdk/binary';
 import type { EngineClient, PortFrame } from '../../src/p4switch/dpdk/client';
 import type { Description } from '../../src/p4switch/dpdk/description';
-import { type EngineNode, startEngineNode } from '../../src/p4switch/dpdk/node';
 import { Which } from '../../src/p4switch/dpdk/protocol';
-import { startDpdkSwitch } from '../../src/p4switch/dpdk/switch';
 import { parseSpec } from '../../src/p4switch/spec/parser';
-import { labelLatency, memberLatency } from './engine-latency';
+import { MEMORY_PORT, PODS, type Running, withCluster, withEngine } from './engine-cluster';
+import { labelLatency, memberLatency, NULL_DEVICE } from './engine-latency';
 import { INSTRUCTIONS, loadReference, mustPass } from './engine-reference';
 import {
   answer,
@@ -31,65 +24,12 @@ import {
   rate,
   rateOfNew,
 } from './engine-traffic';
-import { cluster } from './synthetic';
-import { median, report, timed } from './support';
+import { median, report } from './support';
 
 /** Of `reasons`: what became of a packet (docs/pipeline.md). */
 const Reason = { wrongMac: 13, allowed: 16, established: 17, hostToUplink: 20 } as const;
-const PODS = 250;
 /** A quarter of what the connection table holds: nothing is pushed out. */
 const NEW_FLOWS = 65_536;
-
-export interface Running {
-  readonly engine: EngineNode;
-  readonly driver: Node;
-  readonly builder: ModelBuilder;
-  readonly rows: number;
-  stop(): Promise<void>;
-}
-
-/** An engine, a P4Runtime server and a driver of its own, with a synthetic cluster's rows. */
-async function startCluster(
-  members: number,
-  policies: number,
-  engineOptions: readonly string[],
-): Promise<Running> {
-  const folder = mkdtempSync(join(tmpdir(), 'calico-p4-bench-'));
-  const engine = await startEngine(folder, engineOptions);
-  const server = await startDpdkSwitch(
-    { address: `unix:${join(folder, 'p4rt.sock')}`, deviceId: 1n },
-    engine,
-  );
-  const target: Target = await openTarget(
-    { address: server.address, kind: 'embedded', deviceId: 1, electionId: '1' },
-    (error) => {
-      throw error;
-    },
-  );
-  const driver = await createNode({ reconciler: target.reconciler, ports: EMBEDDED_PORTS });
-  const builder = cluster({ members, policies, pods: PODS, policiesOfAPod: Math.ceil(policies / PODS) });
-  const { applied } = await driver.program(builder.model);
-  if (applied.failed.size > 0) throw new Error(`${applied.failed.size} rows were not taken`);
-  for (let port = 0; port < EMBEDDED_PORTS.firstPod + PODS; port++)
-    await engine.attach(port, { kind: 'memory', name: '', netns: '', mtu: 0, mac: '', persistent: false });
-  return {
-    engine,
-    driver,
-    builder,
-    rows: applied.written,
-    async stop() {
-      target.close();
-      await server.stop();
-      await engine.stop('quit');
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
-}
-
-function startEngine(folder: string, engineOptions: readonly string[]): Promise<EngineNode> {
-  const binary = findEngineBinary()!;
-  return startEngineNode({ socket: join(folder, 'engine.sock'), binary, arguments: engineOptions });
-}
 
 /** Does the work, and makes sure that what packets met in it is this reason and no other. */
 async function meeting<T>(
@@ -192,38 +132,34 @@ export async function engine(quick: boolean): Promise<never> {
   const members = quick ? 10_000 : 100_000;
   const rounds = quick ? 1 : 3;
   const seconds = quick ? 0.1 : 0.25;
-  const folder = mkdtempSync(join(tmpdir(), 'calico-p4-bench-'));
-  const plain = await startEngine(folder, []);
-  await plain.attach(0, { kind: 'memory', name: '', netns: '', mtu: 0, mac: '', persistent: false });
-  const figures: Record<string, number> = {};
   const newFlows: number[] = [];
-  for (const policies of [1, quick ? 500 : 5000]) {
-    const label = policies === 1 ? '1 policy' : `${policies.toLocaleString('en')} policies`;
-    const perPod = Math.ceil(policies / PODS);
-    const port = (pod: number): number => 1000 + (((perPod * pod) % policies) % 500);
-    const flows = Array.from({ length: NEW_FLOWS }, (_, n) => flow(n, members, PODS, port));
-    const [start, running] = await timed(() => startCluster(members, policies, ['--device', 'net_null0']));
-    const news = flows.map(first);
-    const all: Rates[] = [];
-    for (let round = 0; round < rounds; round++) {
-      const base = await plain.host.withClient((client) => referenceRates(client, flows, seconds));
-      all.push(new Map([...base, ...(await pipelineRates(running, flows, news, seconds))]));
+  const figures: Record<string, number> = {};
+  await withEngine([], async (plain) => {
+    await plain.attach(0, MEMORY_PORT);
+    for (const policies of [1, quick ? 500 : 5000]) {
+      const label = policies === 1 ? '1 policy' : `${policies.toLocaleString('en')} policies`;
+      const perPod = Math.ceil(policies / PODS);
+      const port = (pod: number): number => 1000 + (((perPod * pod) % policies) % 500);
+      const flows = Array.from({ length: NEW_FLOWS }, (_, n) => flow(n, members, PODS, port));
+      const news = flows.map(first);
+      await withCluster(members, policies, ['--device', NULL_DEVICE], async (running) => {
+        const all: Rates[] = [];
+        for (let round = 0; round < rounds; round++) {
+          const base = await plain.host.withClient((client) => referenceRates(client, flows, seconds));
+          all.push(new Map([...base, ...(await pipelineRates(running, flows, news, seconds))]));
+        }
+        figures[`${label}: rows`] = running.rows;
+        figures[`${label}: rows compiled and written`] = running.seconds;
+        figures[`${label}: base packets/s`] = Math.round(median(all.map((r) => r.get(BASE)!)));
+        for (const [name, share] of Object.entries(shares(all))) figures[`${label}: ${name}`] = share;
+        for (const name of all[0]!.keys())
+          figures[`${label}: ${name}, ns`] = Math.round(1e9 / median(all.map((r) => r.get(name)!)));
+        newFlows.push(figures[`${label}: new flows`]!);
+        if (policies === 1) return;
+        Object.assign(figures, await memberLatency(running, flows[0]!, quick));
+        Object.assign(figures, await labelLatency(running, flows[0]!, quick));
+      });
     }
-    figures[`${label}: rows`] = running.rows;
-    figures[`${label}: start, rows written`] = start;
-    figures[`${label}: base packets/s`] = Math.round(median(all.map((r) => r.get(BASE)!)));
-    for (const [name, share] of Object.entries(shares(all))) figures[`${label}: ${name}`] = share;
-    for (const name of all[0]!.keys())
-      figures[`${label}: ${name}, ns`] = Math.round(1e9 / median(all.map((r) => r.get(name)!)));
-    newFlows.push(figures[`${label}: new flows`]!);
-    if (policies > 1) {
-      Object.assign(figures, await memberLatency(running, flows[0]!, quick));
-      Object.assign(figures, await labelLatency(running, flows[0]!, quick));
-    }
-    await running.stop();
-  }
-  figures['new flows: many policies / 1 policy'] = newFlows[1]! / newFlows[0]!;
-  await plain.stop('quit');
-  rmSync(folder, { recursive: true, force: true });
-  report(figures);
+  });
+  report({ ...figures, 'new flows: many policies / 1 policy': newFlows[1]! / newFlows[0]! });
 }
