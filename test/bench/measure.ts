@@ -1,5 +1,6 @@
 /** One measurement in this process: `measure.js NAME [--quick]`. The last line of stdout is JSON. */
 import { growHeapSlowly } from '../../src/driver/heap';
+import { engine } from './engine';
 import { churn, packets, snapshot, stages } from './recorded';
 import { synthetic } from './synthetic';
 
@@ -11,6 +12,7 @@ const measurements: Readonly<Record<string, () => Promise<never>>> = {
   snapshot: () => snapshot(quick),
   churn: () => churn(quick),
   packets: () => packets(quick),
+  engine: () => engine(quick),
   'synthetic-tenth': () => synthetic(quick ? 0.01 : 0.1),
   'synthetic-full': () => synthetic(quick ? 0.1 : 1),
 };

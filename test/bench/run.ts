@@ -5,7 +5,15 @@ import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { type Figures, writeJson } from './support';
 
-const NAMES = ['stages', 'snapshot', 'packets', 'synthetic-tenth', 'synthetic-full', 'churn'] as const;
+const NAMES = [
+  'stages',
+  'snapshot',
+  'packets',
+  'synthetic-tenth',
+  'synthetic-full',
+  'churn',
+  'engine',
+] as const;
 const RATIOS = ['one member ms', 'one rule ms', 'new pod ms'] as const;
 
 const args = process.argv.slice(2);

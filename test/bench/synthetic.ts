@@ -4,7 +4,7 @@
  * The target is in memory and takes everything at once, so that it is the driver that is measured.
  */
 import type { Policy, Rule, WorkloadEndpoint } from '../../src/model/model';
-import { createModelBuilder } from '../../src/driver/felix/model-builder';
+import { createModelBuilder, type ModelBuilder } from '../../src/driver/felix/model-builder';
 import { createNode } from '../../src/driver/node';
 import { P4_DPDK_ORDER } from '../../src/p4target/p4-dpdk/adapter';
 import { Reconciler } from '../../src/p4target/reconciler';
@@ -64,10 +64,10 @@ function policy(n: number, port = 1000 + (n % 500)): Policy {
   };
 }
 
-function pod(n: number, policies: number): WorkloadEndpoint {
+function pod(n: number, policies: number, policiesOfAPod = POLICIES_OF_A_POD): WorkloadEndpoint {
   const mine = Array.from(
-    { length: POLICIES_OF_A_POD },
-    (_, i) => policy((n * POLICIES_OF_A_POD + i) % policies).id,
+    { length: Math.min(policiesOfAPod, policies) },
+    (_, i) => policy((n * policiesOfAPod + i) % policies).id,
   );
   return {
     id: { orchestratorId: 'k8s', workloadId: `ns/pod-${n}`, endpointId: 'eth0' },
@@ -82,30 +82,52 @@ function pod(n: number, policies: number): WorkloadEndpoint {
   };
 }
 
+export interface ClusterSize {
+  /** Of the IP set `big`: 10.0.0.0 and up. */
+  readonly members: number;
+  /** Those with an even number allow `big` TCP port 1000 + number % 500. */
+  readonly policies: number;
+  /** 172.16.0.0 and up, on interfaces cali0 and up. */
+  readonly pods: number;
+  /** Ten unless told. */
+  readonly policiesOfAPod?: number;
+}
+
+/** A model in sync, with all its changes taken. */
+export function cluster({ members, policies, pods, policiesOfAPod }: ClusterSize): ModelBuilder {
+  const big = Array.from({ length: members }, (_, i) => address(i));
+  const builder = createModelBuilder();
+  builder.apply({ kind: 'ip-set', id: 'big', type: 'IP', members: big });
+  for (let s = 0; s < SMALL_SETS; s++) {
+    const some = Array.from({ length: 20 }, (_, i) => address(s * 20 + i));
+    builder.apply({ kind: 'ip-set', id: `small-${s}`, type: 'IP', members: some });
+  }
+  for (let n = 0; n < policies; n++) builder.apply({ kind: 'policy', policy: policy(n) });
+  for (let n = 0; n < pods; n++)
+    builder.apply({
+      kind: 'workload',
+      workload: pod(n, policies, policiesOfAPod),
+      encoded: new Uint8Array(),
+    });
+  builder.apply({ kind: 'in-sync' });
+  builder.takeChanges();
+  return builder;
+}
+
 export async function synthetic(scale: number): Promise<never> {
   const [members, policies, pods] = [100_000 * scale, 5_000 * scale, 250 * scale].map(Math.round) as [
     number,
     number,
     number,
   ];
-  const big = Array.from({ length: members }, (_, i) => address(i));
-  const builder = createModelBuilder();
+  const builder = cluster({ members, policies, pods });
   const { model } = builder;
-  builder.apply({ kind: 'ip-set', id: 'big', type: 'IP', members: big });
-  for (let s = 0; s < SMALL_SETS; s++) {
-    const some = Array.from({ length: 20 }, (_, i) => address(s * 20 + i));
-    builder.apply({ kind: 'ip-set', id: `small-${s}`, type: 'IP', members: some });
-  }
   const put = (workload: WorkloadEndpoint): void => {
     builder.apply({ kind: 'workload', workload, encoded: new Uint8Array() });
   };
   const putPolicy = (p: Policy): void => {
     builder.apply({ kind: 'policy', policy: p });
   };
-  for (let n = 0; n < policies; n++) putPolicy(policy(n));
-  for (let n = 0; n < pods; n++) put(pod(n, policies));
-  builder.apply({ kind: 'in-sync' });
-  builder.takeChanges();
 
   const node = await createNode({
     reconciler: new Reconciler(memory, P4_DPDK_ORDER, { readBackIsTrusted: true }),
