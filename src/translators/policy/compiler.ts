@@ -77,7 +77,7 @@ export interface LabelName {
 
 /** Labels, and sets of ports, that are remembered beside those in use. */
 const LABELS_MAX = 1_000;
-const INTERVALS_MAX = 2_000;
+const INTERVALS_MAX = 1_000;
 /** The page of a program that asks nothing of addresses. */
 const NO_PAGE = 1;
 /** Bit 31 marks leaves. */
