@@ -48,15 +48,15 @@ test('they come and go, and each is said once', async () => {
   const { address } = server;
   driver = await startFelixDriver({ CALICO_P4_TARGET_ADDRESS: address });
   driver.send(snapshot({ WireguardEnabled: 'true', NewerThanUs: 'x', HealthPort: '9098' }));
+  const written = (times: number): Promise<void> =>
+    until('a write', () => driver.logged('target written').length === times);
   const said = await driver.untilReady(true);
+  await written(1);
   expect(named(said)).toEqual(['NewerThanUs', 'WireguardEnabled=true']);
   expect(warned()).toEqual(['warn NewerThanUs', 'warn WireguardEnabled']);
   expect((await driver.metrics()).get('calico_p4_unsupported_settings')).toBe(2);
   const toHost = async (): Promise<string | undefined> =>
     (await rowsOnTarget(address)).find((row) => row.startsWith('local') && row.includes('to_host'));
-  const written = (times: number): Promise<void> =>
-    until('a write', () => driver.logged('target written').length === times);
-  await written(1);
   expect(await toHost()).toMatch(/from_pods=0,/);
 
   driver.send([settings({ WireguardEnabled: 'true', DefaultEndpointToHostAction: 'Accept' })]);
