@@ -26,10 +26,14 @@ test('each setting is warned of once, again when its value changes or when it co
   expect(say({})).toEqual([]);
   expect(say({ WireguardEnabled: 'true', CalicoVersion: '1' })).toEqual(['WireguardEnabled=true']);
   expect(say({ WireguardEnabled: 'true', CalicoVersion: '2' })).toEqual([]);
-  expect(say({ WireguardEnabled: 'true', FloatingIPs: 'Enabled' })).toEqual(['FloatingIPs=Enabled']);
-  expect(say({ WireguardEnabled: 'yes', FloatingIPs: 'Enabled' })).toEqual(['WireguardEnabled=yes']);
-  expect(say({ FloatingIPs: 'Disabled' })).toEqual([]);
-  expect(say({ FloatingIPs: 'Enabled' })).toEqual(['FloatingIPs=Enabled']);
+  expect(say({ WireguardEnabled: 'true', FlowLogsLocalReporter: 'Enabled' })).toEqual([
+    'FlowLogsLocalReporter=Enabled',
+  ]);
+  expect(say({ WireguardEnabled: 'yes', FlowLogsLocalReporter: 'Enabled' })).toEqual([
+    'WireguardEnabled=yes',
+  ]);
+  expect(say({ FlowLogsLocalReporter: 'Disabled' })).toEqual([]);
+  expect(say({ FlowLogsLocalReporter: 'Enabled' })).toEqual(['FlowLogsLocalReporter=Enabled']);
 });
 
 test('a setting that this version does not know is warned of once, and its value is kept out of the log', () => {
