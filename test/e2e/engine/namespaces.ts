@@ -27,6 +27,22 @@ export class Namespace {
     execFileSync('ip', ['netns', 'exec', this.name, 'ethtool', ...args], { stdio: 'ignore' });
   }
 
+  /** For example `ipv4/ip_forward`, 1. */
+  sysctl(key: string, value: number): void {
+    const script = `echo ${value} > /proc/sys/net/${key}`;
+    execFileSync('ip', ['netns', 'exec', this.name, 'sh', '-c', script], { stdio: 'ignore' });
+  }
+
+  /** What a command prints, whatever its exit status. */
+  async run(...command: readonly string[]): Promise<string> {
+    try {
+      return (await run('ip', ['netns', 'exec', this.name, ...command], { timeout: 20_000 })).stdout;
+    } catch (error) {
+      const { stdout, stderr } = error as { readonly stdout?: string; readonly stderr?: string };
+      return `${stdout ?? ''}${stderr ?? ''}`;
+    }
+  }
+
   python(script: string): void {
     execFileSync('ip', ['netns', 'exec', this.name, 'python3', '-c', script], { stdio: 'inherit' });
   }
