@@ -10,7 +10,9 @@ import { openTarget } from '../../../src/driver/target';
 import type { FelixModel } from '../../../src/model/model';
 import { type EngineNode, startEngineNode } from '../../../src/p4switch/dpdk/node';
 import type { PortSpec } from '../../../src/p4switch/dpdk/ports';
+import { Which } from '../../../src/p4switch/dpdk/protocol';
 import { startDpdkSwitch } from '../../../src/p4switch/dpdk/switch';
+import { parseSpec } from '../../../src/p4switch/spec/parser';
 import { type NodeLinks, podMac, spellMac } from '../../../src/translators/links';
 import { NODE_IPV4, NODE_IPV6 } from '../../support/models';
 import { engineBinary } from './engine';
@@ -47,6 +49,8 @@ export interface Bed {
   addHost(): Promise<Namespace>;
   /** A veth from `up0`, the engine's uplink, to `eth0` in a namespace, which has no addresses yet. */
   addUplink(more?: Partial<PortSpec>): Promise<BedUplink>;
+  /** What became of packets so far, by number (docs/pipeline.md). */
+  reasons(): Promise<readonly bigint[]>;
   /** Processes and other things to be ended before namespaces are. */
   atEnd(undo: () => void | Promise<void>): void;
   stop(): Promise<void>;
@@ -131,6 +135,13 @@ export async function startBed(links: NodeLinks): Promise<Bed> {
         const spec: PortSpec = { ...tap(wire.path, 'up0', 0n), kind: 'packet', mtu: 0, mac: '', ...more };
         await engine.attach(PORTS.uplink, spec);
         return { wire, far };
+      },
+      reasons() {
+        return engine.host.withClient(async (client) => {
+          const d = await client.describe(Which.running, parseSpec(engine.running()!.text));
+          const [name, { size }] = [...d.regarrays].find(([array]) => array.startsWith('reasons'))!;
+          return client.registers(d, name, 0, size);
+        });
       },
       atEnd,
       stop,
