@@ -156,7 +156,8 @@ describeEngine('policy changes under running connections', { root: true }, () =>
     const late = await dropped(NO_CONNECTION);
     const running = await stream(client!, SERVER.v4);
     await running.progress();
-    for (let i = 0; i < 100; i++) await bed.program(model(i % 2 === 0 ? CHANGES[(i >> 1) % CHANGES.length]![1] : ALLOWED));
+    for (let i = 0; i < 100; i++)
+      await bed.program(model(i % 2 === 0 ? CHANGES[(i >> 1) % CHANGES.length]![1] : ALLOWED));
     await running.progress();
     expect(await running.finish()).toBe('the same bytes');
     expect(await dropped(NO_CONNECTION)).toBe(late);
