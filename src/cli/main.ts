@@ -57,7 +57,7 @@ export function main(argv: readonly string[]): void {
       [],
     )
     .option('--end-engine', 'end the native engine with the switch; else packets go on without it')
-    .option('--port <port>', 'NUMBER=KIND:NAME[@NETNS][,mtu=N][,mac=M] (may be repeated)', gather, [])
+    .option('--port <port>', 'NUMBER=KIND:NAME[@NETNS][,mtu=N][,mac=M][,vlan=ID] (may be repeated)', gather, [])
     .action((options: SwitchOptions) => run(() => runSwitch(options, print)));
 
   addLab(program, print);

@@ -48,7 +48,7 @@ export function processesIn(namespace: string): number[] {
 
 /** What the engine opens: it makes the interface inside the namespace. */
 export function podPort(namespace: string, { mac }: LabPod): PortSpec {
-  return { kind: 'tap', name: 'eth0', netns: `/run/netns/${namespace}`, mtu: 1500, mac, persistent: true };
+  return { kind: 'tap', name: 'eth0', netns: `/run/netns/${namespace}`, mtu: 1500, mac, vlan: 0, persistent: true };
 }
 
 /** Addresses and routes of eth0, which is there. */

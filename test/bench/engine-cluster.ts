@@ -22,6 +22,7 @@ export const MEMORY_PORT: PortSpec = {
   netns: '',
   mtu: 0,
   mac: '',
+  vlan: 0,
   persistent: false,
 };
 

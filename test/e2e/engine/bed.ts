@@ -83,6 +83,7 @@ export async function startBed(links: NodeLinks): Promise<Bed> {
     netns,
     mtu: links.podMtu,
     mac: spellMac(mac),
+    vlan: 0,
     persistent: false,
   });
   try {
@@ -131,6 +132,8 @@ export async function startBed(links: NodeLinks): Promise<Bed> {
       async addUplink(more = {}) {
         const [wire, far] = [space(), space()];
         wire.ip('link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', far.name);
+        // What the kernels would say there by themselves is no traffic of the node.
+        wire.sysctl('ipv6/conf/up0/disable_ipv6', 1);
         wire.ip('link', 'set', 'up0', 'address', spellMac(links.uplinkMac!), 'up');
         const spec: PortSpec = { ...tap(wire.path, 'up0', 0n), kind: 'packet', mtu: 0, mac: '', ...more };
         await engine.attach(PORTS.uplink, spec);

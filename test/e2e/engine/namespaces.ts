@@ -65,6 +65,20 @@ export class Namespace {
     return child;
   }
 
+  /** What a piece of Python prints. */
+  async pythonOutput(script: string): Promise<string> {
+    return (await this.run('python3', '-c', script)).trim();
+  }
+
+  /** Starts a piece of Python that prints a line when it is ready. */
+  async servePython(script: string): Promise<ChildProcess> {
+    const child = spawn('ip', ['netns', 'exec', this.name, 'python3', '-c', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await new Promise((resolve) => child.stdout.once('data', resolve));
+    return child;
+  }
+
   delete(): void {
     ip('netns', 'delete', this.name);
   }
