@@ -14,14 +14,10 @@ const WEB = { name: 'web-0', interface: 'calib341f4b4e52', ip: '10.65.0.10' } as
 const DB = { name: 'db-0', interface: 'cali1a1d93fb084', ip: '10.65.0.20' } as const;
 const DEV = { name: 'dev-0', interface: 'calid4521662403', ip: '10.65.0.30' } as const;
 const PACKETS = [
-  [DB, WEB.ip, 443],
-  [DB, WEB.ip, 8443],
+  [DB, WEB.ip, 8080],
   [DB, WEB.ip, 80],
-  [WEB, DB.ip, 5432],
-  [WEB, DB.ip, 80],
-  [DEV, WEB.ip, 80],
-  [DEV, DB.ip, 5432],
-  [WEB, DEV.ip, 80],
+  [WEB, DB.ip, 8080],
+  [DEV, WEB.ip, 8080],
 ] as const;
 
 describeEngine('calico-p4 lab', { root: true }, () => {
@@ -219,25 +215,12 @@ describeEngine('calico-p4 lab with a recording as Felix', { root: true }, () => 
     expect((await lab.run('status')).stdout).toMatch(/^host +up +port 1 +host +10\.1\.0\.10 fd00:1::10 /m);
   });
 
-  it.each([
-    [
-      'release-3.26.5',
-      ['--at', 'insync', '--pods', '2'],
-      'lab is up: 2 of 6 pods (--pods): batch-0, cli-0\n',
-    ],
-    ['release-3.32.1', ['--at', 'end'], /^lab is up: /],
-  ])('%s %s: %s', async (name, options, words) => {
-    const { code, stdout } = await lab.run(
-      'up',
-      '--recording',
-      path.join(ROOT, `test/recordings/${name}.bin`),
-      ...options,
-    );
-    expect({ code, stdout }).toEqual({
+  it('it may be of another release, and --pods limits how many are made', async () => {
+    const stream = path.join(ROOT, 'test/recordings/release-3.26.5.bin');
+    expect(await lab.run('up', '--recording', stream, '--at', 'insync', '--pods', '2')).toMatchObject({
       code: 0,
-      stdout: typeof words === 'string' ? words : (expect.stringMatching(words) as unknown),
+      stdout: 'lab is up: 2 of 6 pods (--pods): batch-0, cli-0\n',
     });
-    expect(await lab.python('outside', PING, '192.0.2.9')).toBe('answered');
   });
 
   it.each([
