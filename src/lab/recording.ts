@@ -20,13 +20,19 @@ const LENGTH = 8;
  */
 export async function readRecording(path: string, at: StopAt, most: number): Promise<LabPlan> {
   requireReadable(path);
+  const input = createReadStream(path, { highWaterMark: 1024 * 1024 });
   const link = createFelixLink({
-    input: createReadStream(path, { highWaterMark: 1024 * 1024 }),
+    input,
     endsNormally: true,
     ...(at === 'end' ? {} : { until: at === 'insync' ? 'in-sync' : at + 1 }),
   });
   let frames = 0;
-  for await (const batch of link) frames = batch.frame + 1;
+  try {
+    for await (const batch of link) frames = batch.frame + 1;
+  } finally {
+    link.close();
+    input.destroy();
+  }
   const { model } = link;
   if (!model.inSync)
     throw new CalicoP4Error(
