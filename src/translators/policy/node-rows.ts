@@ -73,8 +73,8 @@ export function createNodeRows(
   const nodes = createLiveNodes(diagram, nodeIds, outcomeIds);
   const branchRows = createBranchRows(diagram, nodes, rows, values, limits.program);
   const visits = createProgramVisits(diagram, nodes, branchRows, limits);
-  /** The last update, if all that it was asked for is there. */
-  let last: { readonly programs: readonly ProgramRoot[]; readonly clock: number } | undefined;
+  /** Those of the last update, if all that it was asked for is there. */
+  let last: readonly ProgramRoot[] | undefined;
   /** Undecided rules in nodes that the diagram remembers of programs that were left out. */
   let remembered = 0;
   /** Classes that went so far: a program that has only grown since it was too large still is. */
@@ -146,13 +146,13 @@ export function createNodeRows(
       nodes.dropBranch(branch);
     }
     for (const leaf of leaves) nodes.dropLeaf(leaf);
+    // What is in use is complete now.
+    nodes.takeTouched();
   };
 
-  /** Whether all that is reachable from the roots is there already. */
-  const isLast = (programs: readonly ProgramRoot[]): boolean =>
-    last?.clock === nodes.clock &&
-    last.programs.length === programs.length &&
-    programs.every(({ node }, i) => node === last!.programs[i]!.node);
+  /** Whether the programs are those of the last update. */
+  const areLast = (programs: readonly ProgramRoot[]): boolean =>
+    last?.length === programs.length && programs.every(({ node }, i) => node === last![i]!.node);
 
   return {
     forget() {
@@ -170,7 +170,7 @@ export function createNodeRows(
         losses += changes.dead.length;
         branchRows.applyClasses(page, changes);
       }
-      if (also.length === 0 && isLast(programs)) return { refused: new Map(), also: true };
+      if (also.length === 0 && !nodes.hasTouched && areLast(programs)) return ALL_THERE;
       visits.begin(false);
       let refused = visitPrograms(programs);
       let kept = visitAlso(also);
@@ -181,8 +181,10 @@ export function createNodeRows(
       }
       sweep();
       if (diagram.size > 4 * (nodes.branches.size + nodes.leaves.size) + 2_000) forget([...refused.keys()]);
-      last = refused.size === 0 && also.length === 0 ? { programs, clock: nodes.clock } : undefined;
+      last = refused.size === 0 && also.length === 0 ? programs : undefined;
       return { refused, also: kept };
     },
   };
 }
+
+const ALL_THERE: UpdateResult = { refused: new Map(), also: true };
