@@ -13,7 +13,7 @@ import { createIntervals } from './intervals';
 import type { Membership, SetChanges } from './ip-sets';
 import { createIpSets, NO_MEMBERS } from './ip-sets';
 import { createLabels } from './labels';
-import { createNodeRows } from './node-rows';
+import { createNodeRows, type UpdateResult } from './node-rows';
 import type { Direction, Outcome } from './outcomes';
 import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT } from './outcomes';
 import type { Page } from './pages';
@@ -119,11 +119,17 @@ export function createPolicyCompiler(
     limits,
   );
 
+  /** Those that the rows are of, by key. */
   let lastRoots: ReadonlyMap<string, Root> = new Map();
   /** Likewise, what is too large included. */
-  let lastWanted: ReadonlyMap<string, Root> = new Map();
+  let lastWanted: readonly Root[] = [];
+  let placed: ReadonlyMap<number, Placed> = new Map();
+  /** How many of the placed programs ask for a group. */
+  const groupUses = new Map<number, number>();
   /** Undefined after a transition. */
   let lastEndpoints: readonly EndpointPrograms[] | undefined;
+  /** No program of the last compile was too large. */
+  let allTaken = false;
   /** Groups that the last compile's programs ask for. */
   let lastGroups: ReadonlySet<number> = new Set();
   let memberships: ReadonlyMap<number, Membership> = new Map();
@@ -199,40 +205,94 @@ export function createPolicyCompiler(
     }
   };
 
-  /** Each endpoint's program, in the page that has its labels. */
-  const place = (
-    endpoints: readonly EndpointPrograms[],
-  ): { readonly roots: Map<string, Root>; readonly groups: ReadonlySet<number> } => {
-    const roots = new Map<string, Root>();
-    const groups = new Set<number>();
+  /** Where the program has its page. Undefined: no page can hold its labels, and it is closed. */
+  const rootOf = (
+    { ep, workload }: EndpointPrograms,
+    direction: Direction,
+    program: EndpointProgram,
+    instead: Leaf,
+  ): Root => {
+    const root = { ep, direction, workload, program, instead, ...gateOf(ep, direction) };
+    const page = pages.place(root.key, program.labels);
+    return page === undefined
+      ? { ...root, node: instead, page: NO_PAGE, groups: NO_GROUPS }
+      : { ...root, node: diagram.root(program.rules, page), page, groups: program.groups };
+  };
+
+  const count = (roots: readonly Root[], one: 1 | -1): void => {
+    for (const { groups } of roots) {
+      for (const group of groups) {
+        const uses = (groupUses.get(group) ?? 0) + one;
+        if (uses === 0) groupUses.delete(group);
+        else groupUses.set(group, uses);
+      }
+    }
+  };
+
+  /** Each endpoint's program, in the page that has its labels. What is as it was keeps its root. */
+  const place = (endpoints: readonly EndpointPrograms[]): readonly Root[] => {
     const closed = {
       ingress: diagram.root(programs.closed('ingress'), NO_PAGE) as Leaf,
       egress: diagram.root(programs.closed('egress'), NO_PAGE) as Leaf,
     };
-    pages.begin();
-    for (const { ep, workload } of endpoints) {
-      const compiled = cache.of(ep, workload);
-      for (const direction of ['ingress', 'egress'] as const) {
-        const key = `${ep}/${direction}`;
-        const program = compiled[direction];
-        const page = pages.place(key, program.labels);
-        const instead = closed[direction];
-        if (page === undefined) {
-          roots.set(key, { ep, direction, workload, program, node: instead, instead, page: NO_PAGE });
-          continue;
-        }
-        for (const group of program.groups) groups.add(group);
-        const before = lastWanted.get(key);
-        const same = before?.program === program && before.page === page && before.instead === instead;
-        roots.set(
-          key,
-          same
-            ? before
-            : { ep, direction, workload, program, instead, page, node: diagram.root(program.rules, page) },
+    const roots: Root[] = [];
+    const now = new Map<number, Placed>();
+    for (const endpoint of endpoints) {
+      const compiled = cache.of(endpoint.ep, endpoint.workload);
+      const before = placed.get(endpoint.ep);
+      let found = before;
+      if (before?.compiled !== compiled || before.roots.some((r) => r.instead !== closed[r.direction])) {
+        const own = DIRECTIONS.map((direction) =>
+          rootOf(endpoint, direction, compiled[direction], closed[direction]),
         );
+        count(own, 1);
+        if (before !== undefined) count(before.roots, -1);
+        found = { compiled, roots: own };
       }
+      now.set(endpoint.ep, found!);
+      roots.push(...found!.roots);
     }
-    return { roots, groups };
+    for (const [ep, gone] of placed) {
+      if (now.has(ep)) continue;
+      for (const { key } of gone.roots) pages.leave(key);
+      count(gone.roots, -1);
+    }
+    placed = now;
+    return roots;
+  };
+
+  /** By key, with what is too large closed. */
+  const taken = (
+    asked: readonly Root[],
+    { refused }: UpdateResult,
+    onProblem: (message: string) => void,
+  ): ReadonlyMap<string, Root> => {
+    const roots = new Map(asked.map((root) => [root.key, root]));
+    if (refused.size === 0) return roots;
+    for (const root of asked) {
+      const tooLarge = refused.get(root.node);
+      if (tooLarge === undefined) continue;
+      onProblem(tooComplex(root, tooLarge, limits));
+      roots.set(root.key, { ...root, node: root.instead, page: NO_PAGE });
+    }
+    return roots;
+  };
+
+  /** The rows of endpoint_root. */
+  const setRoots = (roots: ReadonlyMap<string, Root>): void => {
+    for (const [key, root] of roots) {
+      const before = lastRoots.get(key);
+      if (before === root) continue;
+      if (
+        before?.node === root.node &&
+        before.page === root.page &&
+        before.workload.name === root.workload.name
+      )
+        continue;
+      rows.set(key, rootRow(root, nodeRows.params(root.node, 0)));
+    }
+    for (const key of lastRoots.keys()) if (!roots.has(key)) rows.delete(key);
+    lastRoots = roots;
   };
 
   const compile: PolicyCompiler['compile'] = (now, endpoints, phase = 'final') => {
@@ -247,14 +307,13 @@ export function createPolicyCompiler(
 
     // Mostly only members of sets have changed.
     const same = phase === 'final' && endpoints === lastEndpoints && cache.unchanged();
-    const { roots, groups } = same ? { roots: new Map(lastWanted), groups: lastGroups } : place(endpoints);
-    if (!same) lastWanted = new Map(roots);
+    const asked = same ? lastWanted : place(endpoints);
+    const groups = same ? lastGroups : new Set(groupUses.keys());
+    lastWanted = asked;
     cache.end();
     if (!same) pages.end(phase === 'transition');
     lastEndpoints = phase === 'final' ? endpoints : undefined;
-    for (const root of roots.values()) {
-      if (root.program.labels.size > PAGE_ROOM) onProblem(tooManyLabels(root));
-    }
+    for (const root of asked) if (root.program.labels.size > PAGE_ROOM) onProblem(tooManyLabels(root));
 
     const wanted = new Map<number, Membership>();
     for (const group of phase === 'transition' ? [...lastGroups, ...groups] : groups) {
@@ -265,33 +324,17 @@ export function createPolicyCompiler(
     const classChanges = updatePages(wanted, setChanges.members, phase === 'transition');
 
     const before = phase === 'transition' ? [...lastRoots.values()].map((root) => root.node) : [];
-    const updated = nodeRows.update([...roots.values()], before, classChanges);
+    const updated = nodeRows.update(asked, before, classChanges);
     ports.dport.update();
     ports.sport.update();
-    for (const [key, root] of roots) {
-      const tooLarge = updated.refused.get(root.node);
-      if (tooLarge === undefined) continue;
-      onProblem(tooComplex(root, tooLarge, limits));
-      roots.set(key, { ...root, node: root.instead, page: NO_PAGE });
-    }
-
-    for (const [key, root] of lastRoots) if (!roots.has(key)) rows.delete(rootKey(root));
-    for (const [key, root] of roots) {
-      const before = lastRoots.get(key);
-      if (
-        before?.node === root.node &&
-        before.page === root.page &&
-        before.workload.name === root.workload.name
-      )
-        continue;
-      rows.set(rootKey(root), rootRow(root, nodeRows.params(root.node, 0)));
-    }
+    const roots = same && allTaken && updated.refused.size === 0 ? lastRoots : taken(asked, updated, onProblem);
+    allTaken = updated.refused.size === 0;
+    if (roots !== lastRoots) setRoots(roots);
     prefixes.prune(() => [
       ...[...openPages.values()].flatMap(({ classes }) => [...classes.prefixes()]),
       ...ipSets.prefixes(),
       ...labels.prefixes(),
     ]);
-    lastRoots = roots;
     lastGroups = groups;
     if (phase === 'final') forgetUnused();
     if (!updated.also) return compile(now, endpoints, 'final');
@@ -341,7 +384,19 @@ interface OpenPage {
   readonly classes: AddressClasses;
 }
 
+const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
+const NO_GROUPS: ReadonlySet<number> = new Set();
+
+/** An endpoint's programs, and where they begin. */
+interface Placed {
+  readonly compiled: Readonly<Record<Direction, EndpointProgram>>;
+  readonly roots: readonly Root[];
+}
+
 interface Root {
+  /** rowKey of its row of endpoint_root. */
+  readonly key: string;
+  readonly match: Row['match'];
   readonly ep: number;
   readonly direction: Direction;
   readonly workload: WorkloadEndpoint;
@@ -350,6 +405,8 @@ interface Root {
   /** Taken when the program is too large. */
   readonly instead: Leaf;
   readonly program: EndpointProgram;
+  /** Those of the program, if it has a page. */
+  readonly groups: ReadonlySet<number>;
 }
 
 const NAMED_MAX = 5;
@@ -391,21 +448,19 @@ function policiesText({ workload, direction }: RootText): string {
   return `policies: ${named.slice(0, NAMED_MAX).join(', ')}${more}`;
 }
 
-function rootMatch(root: Root): Row['match'] {
-  return {
-    ep: { kind: 'exact', value: BigInt(root.ep) },
-    direction: { kind: 'exact', value: root.direction === 'ingress' ? 1n : 2n },
+/** What the row of endpoint_root is found by. */
+function gateOf(ep: number, direction: Direction): Pick<Root, 'key' | 'match'> {
+  const match: Row['match'] = {
+    ep: { kind: 'exact', value: BigInt(ep) },
+    direction: { kind: 'exact', value: direction === 'ingress' ? 1n : 2n },
   };
-}
-
-function rootKey(root: Root): string {
-  return rowKey({ table: 'endpoint_root', match: rootMatch(root) });
+  return { key: rowKey({ table: 'endpoint_root', match }), match };
 }
 
 function rootRow(root: Root, params: Row['params']): Row {
   return {
     table: 'endpoint_root',
-    match: rootMatch(root),
+    match: root.match,
     action: 'root',
     params: { page: BigInt(root.page), ...params },
     note: `${root.workload.name} ${root.direction}`,
