@@ -7,14 +7,14 @@ import { workloadKey } from '../model/model';
 import type { ApplyResult, Reconciler } from '../p4target/reconciler';
 import {
   activeWorkloads,
-  endpointRows,
-  type EndpointRows,
+  endpointParts,
   type NodePorts,
   type PlacedEndpoint,
 } from '../translators/endpoints';
 import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
 import { createPolicyCompiler } from '../translators/policy/compiler';
-import { rowKey, sameContent, type Row } from '../translators/rows';
+import { partChanges, type RowParts } from '../translators/row-parts';
+import type { Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
 import { namesOf, NO_NAMES, type TargetNames } from './names';
 import { createPlacement } from './placement';
@@ -63,14 +63,17 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
   let describe: () => TargetNames = () => NO_NAMES;
-  let ways: ReadonlyMap<string, Row> = new Map();
-  let lastPrograms: readonly unknown[] = [];
+  /** The rows of endpoints that the reconciler was told last. */
+  let ways: RowParts = [];
+  /** An earlier call ended between taking some of `ways` away and telling what comes instead. */
+  let unsure = false;
+  let lastPrograms = NOTHING;
   /** What endpoints and their rows were made of, and what they are. */
   let placed:
     | {
         readonly of: readonly unknown[];
         readonly endpoints: readonly PlacedEndpoint[];
-        readonly found: EndpointRows;
+        readonly found: ReturnType<typeof endpointParts>;
       }
     | undefined;
 
@@ -90,33 +93,31 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
         placement.avoid([...reconciler.actual.values()].flatMap((table) => [...table.values()]));
       }
       const began = performance.now();
-      const placedOf = [
-        ...model.workloads.values(),
-        ...model.hosts.values(),
-        ...model.hostEndpoints.values(),
-        ...[...model.config].flat(),
-      ];
-      const sameWays = placed !== undefined && sameItems(placedOf, placed.of);
+      const { workloads, policies, profiles, hosts, hostEndpoints, config } = model;
+      const placedOf = itemsOf(
+        () => [workloads.values(), hosts.values(), hostEndpoints.values(), config.keys(), config.values()],
+        placed?.of ?? NOTHING,
+      );
+      const sameWays = placedOf === placed?.of;
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
-      const found = sameWays ? placed!.found : endpointRows(model, endpoints, ports, links);
-      const waysNow = sameWays ? ways : new Map(found.rows.map((row) => [rowKey(row), row]));
-      const closing = sameWays
-        ? []
-        : [...ways].filter(([key, row]) => {
-            const now = waysNow.get(key);
-            return now === undefined || !sameContent(now, row);
-          });
+      const found = sameWays ? placed!.found : endpointParts(model, endpoints, ports, links);
+      const wayChanges = partChanges(ways, found.parts);
+      const opening = unsure ? found.parts.flat() : wayChanges.written;
+      unsure = true;
 
       // With the old and the new programs side by side, both complete for the old and the new labels, fewer endpoints
       // need to be shut while rows change. Without changed programs nothing is gained, and without MODIFY nothing either.
       let between: ApplyResult | undefined;
       let sideBySide = false;
-      const programs = [...model.policies.values(), ...model.profiles.values(), ...model.workloads.values()];
-      if (reconciler.canModify && lastPrograms.length > 0 && !sameItems(programs, lastPrograms)) {
+      const programs = itemsOf(
+        () => [policies.values(), profiles.values(), workloads.values()],
+        lastPrograms,
+      );
+      if (reconciler.canModify && lastPrograms.length > 0 && programs !== lastPrograms) {
         const transition = compiler.compile(model, endpoints, 'transition');
         describe = () => namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
         const { removed, written } = transition.changes;
-        reconciler.changeDesired([...removed.values(), ...closing.map(([, row]) => row)], written.values());
+        reconciler.changeDesired([...removed.values(), ...wayChanges.removed], written.values());
         sideBySide = transition.phase === 'transition';
         between = await reconciler.apply(sideBySide);
       }
@@ -129,10 +130,11 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       // Never all rows: there are tens of thousands, and few of them change.
       const { removed, written } = compiled.changes;
       reconciler.changeDesired(
-        [...removed.values(), ...closing.map(([, row]) => row)],
-        [...written.values(), ...(sameWays ? [] : waysNow.values())],
+        [...removed.values(), ...wayChanges.removed],
+        [...written.values(), ...opening],
       );
-      ways = waysNow;
+      ways = found.parts;
+      unsure = false;
       placed = { of: placedOf, endpoints, found };
       // After the transition the gates lead to the new programs, and what goes now is nothing that these ask for.
       const applied = both(between, await reconciler.apply(sideBySide));
@@ -161,8 +163,19 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
   };
 }
 
-function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a.length === b.length && a.every((item, i) => item === b[i]);
+const NOTHING: readonly unknown[] = [];
+
+/** All items, in order; `last` itself if they are the same, the common case. */
+function itemsOf(all: () => readonly Iterable<unknown>[], last: readonly unknown[]): readonly unknown[] {
+  return areItems(all(), last) ? last : all().flatMap((some) => [...some]);
+}
+
+function areItems(all: readonly Iterable<unknown>[], items: readonly unknown[]): boolean {
+  let at = 0;
+  for (const some of all) {
+    for (const item of some) if (at === items.length || item !== items[at++]) return false;
+  }
+  return at === items.length;
 }
 
 /** What failed in the first apply was tried again by the second, whose word is the last. */
