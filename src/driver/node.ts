@@ -18,6 +18,7 @@ import type { Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
 import { namesOf, NO_NAMES, type TargetNames } from './names';
 import { createPlacement } from './placement';
+import { createWatch } from './watch';
 
 export interface NodeOptions {
   readonly reconciler: Reconciler;
@@ -67,11 +68,15 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
   let ways: RowParts = [];
   /** An earlier call ended between taking some of `ways` away and telling what comes instead. */
   let unsure = false;
-  let lastPrograms = NOTHING;
-  /** What endpoints and their rows were made of, and what they are. */
+  const watchPrograms = createWatch();
+  /** What programs are made of changed since they were last on the target, or on their way to it. */
+  let programsMoved = false;
+  let hasPrograms = false;
+  const watchWays = createWatch();
+  /** Likewise what endpoints and their rows are made of. */
+  let waysMoved = false;
   let placed:
     | {
-        readonly of: readonly unknown[];
         readonly endpoints: readonly PlacedEndpoint[];
         readonly found: ReturnType<typeof endpointParts>;
       }
@@ -94,11 +99,10 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       }
       const began = performance.now();
       const { workloads, policies, profiles, hosts, hostEndpoints, config } = model;
-      const placedOf = itemsOf(
-        () => [workloads.values(), hosts.values(), hostEndpoints.values(), config.keys(), config.values()],
-        placed?.of ?? NOTHING,
-      );
-      const sameWays = placedOf === placed?.of;
+      const placedOf = [workloads, hosts, hostEndpoints, config].map((map) => map.values());
+      waysMoved = watchWays([...placedOf, config.keys()]) || waysMoved;
+      programsMoved = watchPrograms([policies, profiles, workloads].map((m) => m.values())) || programsMoved;
+      const sameWays = placed !== undefined && !waysMoved;
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
       const found = sameWays ? placed!.found : endpointParts(model, endpoints, ports, links);
       const wayChanges = partChanges(ways, found.parts);
@@ -109,11 +113,7 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       // need to be shut while rows change. Without changed programs nothing is gained, and without MODIFY nothing either.
       let between: ApplyResult | undefined;
       let sideBySide = false;
-      const programs = itemsOf(
-        () => [policies.values(), profiles.values(), workloads.values()],
-        lastPrograms,
-      );
-      if (reconciler.canModify && lastPrograms.length > 0 && programs !== lastPrograms) {
+      if (reconciler.canModify && hasPrograms && programsMoved) {
         const transition = compiler.compile(model, endpoints, 'transition');
         describe = () => namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
         const { removed, written } = transition.changes;
@@ -121,7 +121,8 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
         sideBySide = transition.phase === 'transition';
         between = await reconciler.apply(sideBySide);
       }
-      lastPrograms = programs;
+      programsMoved = false;
+      hasPrograms = policies.size + profiles.size + workloads.size > 0;
       const compiled = compiler.compile(model, endpoints);
       // There are thousands of them, and few are ever looked at.
       describe = () => namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports);
@@ -135,7 +136,8 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       );
       ways = found.parts;
       unsure = false;
-      placed = { of: placedOf, endpoints, found };
+      waysMoved = false;
+      placed = { endpoints, found };
       // After the transition the gates lead to the new programs, and what goes now is nothing that these ask for.
       const applied = both(between, await reconciler.apply(sideBySide));
       if (applied.failed.size === 0) compiler.settle();
@@ -161,21 +163,6 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       };
     },
   };
-}
-
-const NOTHING: readonly unknown[] = [];
-
-/** All items, in order; `last` itself if they are the same, the common case. */
-function itemsOf(all: () => readonly Iterable<unknown>[], last: readonly unknown[]): readonly unknown[] {
-  return areItems(all(), last) ? last : all().flatMap((some) => [...some]);
-}
-
-function areItems(all: readonly Iterable<unknown>[], items: readonly unknown[]): boolean {
-  let at = 0;
-  for (const some of all) {
-    for (const item of some) if (at === items.length || item !== items[at++]) return false;
-  }
-  return at === items.length;
 }
 
 /** What failed in the first apply was tried again by the second, whose word is the last. */

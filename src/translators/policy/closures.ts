@@ -1,6 +1,7 @@
 import type { Node } from './diagram-node';
 import type { LiveBranch, LiveLeaf, LiveNodes } from './live-nodes';
 import type { DiagramSize } from './size-limits';
+import { NO_SIZE } from './size-limits';
 
 /** All that is reachable from the root of a program. */
 export interface Closure {
@@ -8,11 +9,11 @@ export interface Closure {
   readonly leaves: readonly LiveLeaf[];
   /** Of all its branches. */
   readonly size: DiagramSize;
-  /** Something in it changed since it was taken. */
-  stale: boolean;
-  /** The last round that asked for it. */
-  round: number;
+  /** How many programs consist of it. */
+  uses: number;
 }
+
+export type ClosureParts = Omit<Closure, 'uses'>;
 
 /**
  * What the programs in use consist of, so that one where nothing changed need not be walked, and what none of them consists of is known
@@ -21,19 +22,41 @@ export interface Closure {
 export interface Closures {
   /** That of the root, if nothing in it changed since it was taken. */
   of(root: Node): Closure | undefined;
-  /** Everything in it must be filled. Takes the place of what the root had. */
-  take(root: Node, parts: Pick<Closure, 'branches' | 'leaves' | 'size'>): Closure;
-  /** To be called when branches were touched (live-nodes.ts). */
-  expire(): void;
-  /** Gives back those that are stale or were not asked for in this round. */
-  keepOnly(round: number): void;
+  /** Takes the place of what the root had. Everything in it must be filled. */
+  take(root: Node, parts: ClosureParts): Closure;
+  use(closure: Closure): void;
+  /** One use less. */
+  leave(root: Node): void;
+  /** To be called when branches were touched (live-nodes.ts). Returns the roots of what is in use, and must be taken anew. */
+  expire(): Iterable<Node>;
+  /** Nothing is in use. */
+  leaveAll(): void;
+  /** Gives back what is not in use. */
+  sweep(): void;
+  /** Of all that is in use, once for each use. */
+  readonly size: DiagramSize;
 }
 
 export function createClosures(nodes: LiveNodes): Closures {
   const closures = new Map<Node, Closure>();
+  const roots = new Map<Closure, Node>();
+  const stale = new Set<Closure>();
+  const idle = new Set<Closure>();
   const { unused } = nodes;
+  let size = NO_SIZE;
 
-  const release = (closure: Closure): void => {
+  const add = (part: DiagramSize, times: number): void => {
+    size = {
+      rows: size.rows + times * part.rows,
+      rules: size.rules + times * part.rules,
+      questions: size.questions + times * part.questions,
+    };
+  };
+
+  const giveBack = (closure: Closure): void => {
+    roots.delete(closure);
+    stale.delete(closure);
+    idle.delete(closure);
     for (const branch of closure.branches) {
       branch.within.delete(closure);
       if (branch.within.size === 0) unused.branches.add(branch);
@@ -41,32 +64,62 @@ export function createClosures(nodes: LiveNodes): Closures {
     for (const leaf of closure.leaves) if (--leaf.uses === 0) unused.leaves.add(leaf);
   };
 
+  const hold = (closure: Closure): void => {
+    for (const branch of closure.branches) {
+      if (branch.within.size === 0) unused.branches.delete(branch);
+      branch.within.add(closure);
+    }
+    for (const leaf of closure.leaves) if (leaf.uses++ === 0) unused.leaves.delete(leaf);
+  };
+
   return {
     of(root) {
       const closure = closures.get(root);
-      return closure === undefined || closure.stale ? undefined : closure;
+      return closure === undefined || stale.has(closure) ? undefined : closure;
     },
     take(root, parts) {
-      const closure: Closure = { ...parts, stale: false, round: 0 };
-      for (const branch of closure.branches) {
-        if (branch.within.size === 0) unused.branches.delete(branch);
-        branch.within.add(closure);
-      }
-      for (const leaf of closure.leaves) if (leaf.uses++ === 0) unused.leaves.delete(leaf);
       const before = closures.get(root);
-      if (before !== undefined) release(before);
+      const uses = before?.uses ?? 0;
+      const closure: Closure = { ...parts, uses };
+      hold(closure);
+      if (before !== undefined) {
+        add(before.size, -uses);
+        giveBack(before);
+      }
+      add(closure.size, uses);
+      if (uses === 0) idle.add(closure);
       closures.set(root, closure);
+      roots.set(closure, root);
       return closure;
     },
-    expire() {
-      for (const branch of nodes.takeTouched()) for (const closure of branch.within) closure.stale = true;
+    use(closure) {
+      if (closure.uses++ === 0) idle.delete(closure);
+      add(closure.size, 1);
     },
-    keepOnly(round) {
-      for (const [root, closure] of closures) {
-        if (closure.round === round && !closure.stale) continue;
-        closures.delete(root);
-        release(closure);
+    leave(root) {
+      const closure = closures.get(root)!;
+      add(closure.size, -1);
+      if (--closure.uses === 0) idle.add(closure);
+    },
+    expire() {
+      for (const branch of nodes.takeTouched()) for (const closure of branch.within) stale.add(closure);
+      return [...stale].filter(({ uses }) => uses > 0).map((closure) => roots.get(closure)!);
+    },
+    leaveAll() {
+      size = NO_SIZE;
+      for (const closure of closures.values()) {
+        closure.uses = 0;
+        idle.add(closure);
       }
+    },
+    sweep() {
+      for (const closure of idle) {
+        closures.delete(roots.get(closure)!);
+        giveBack(closure);
+      }
+    },
+    get size() {
+      return size;
     },
   };
 }

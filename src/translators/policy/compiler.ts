@@ -13,6 +13,7 @@ import { createIntervals } from './intervals';
 import type { Membership, SetChanges } from './ip-sets';
 import { createIpSets, NO_MEMBERS } from './ip-sets';
 import { createLabels } from './labels';
+import { listChanges } from './list-changes';
 import { createNodeRows, type UpdateResult } from './node-rows';
 import type { Direction, Outcome } from './outcomes';
 import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT } from './outcomes';
@@ -119,17 +120,16 @@ export function createPolicyCompiler(
     limits,
   );
 
-  /** Those that the rows are of, by key. */
-  let lastRoots: ReadonlyMap<string, Root> = new Map();
+  /** Those that the rows are of. */
+  let lastRoots: readonly Root[] = [];
   /** Likewise, what is too large included. */
   let lastWanted: readonly Root[] = [];
-  let placed: ReadonlyMap<number, Placed> = new Map();
+  /** By endpoint. */
+  const placed = new Map<number, Placed>();
   /** How many of the placed programs ask for a group. */
   const groupUses = new Map<number, number>();
   /** Undefined after a transition. */
   let lastEndpoints: readonly EndpointPrograms[] | undefined;
-  /** No program of the last compile was too large. */
-  let allTaken = false;
   /** Groups that the last compile's programs ask for. */
   let lastGroups: ReadonlySet<number> = new Set();
   let memberships: ReadonlyMap<number, Membership> = new Map();
@@ -236,7 +236,6 @@ export function createPolicyCompiler(
       egress: diagram.root(programs.closed('egress'), NO_PAGE) as Leaf,
     };
     const roots: Root[] = [];
-    const now = new Map<number, Placed>();
     for (const endpoint of endpoints) {
       const compiled = cache.of(endpoint.ep, endpoint.workload);
       const before = placed.get(endpoint.ep);
@@ -248,50 +247,53 @@ export function createPolicyCompiler(
         count(own, 1);
         if (before !== undefined) count(before.roots, -1);
         found = { compiled, roots: own };
+        placed.set(endpoint.ep, found);
       }
-      now.set(endpoint.ep, found!);
       roots.push(...found!.roots);
     }
+    if (placed.size === endpoints.length) return roots;
+    const now = new Set(endpoints.map(({ ep }) => ep));
     for (const [ep, gone] of placed) {
       if (now.has(ep)) continue;
       for (const { key } of gone.roots) pages.leave(key);
       count(gone.roots, -1);
+      placed.delete(ep);
+      cache.forget(ep);
     }
-    placed = now;
     return roots;
   };
 
-  /** By key, with what is too large closed. */
+  /** With what is too large closed. */
   const taken = (
     asked: readonly Root[],
     { refused }: UpdateResult,
     onProblem: (message: string) => void,
-  ): ReadonlyMap<string, Root> => {
-    const roots = new Map(asked.map((root) => [root.key, root]));
-    if (refused.size === 0) return roots;
-    for (const root of asked) {
+  ): readonly Root[] => {
+    if (refused.size === 0) return asked;
+    return asked.map((root) => {
       const tooLarge = refused.get(root.node);
-      if (tooLarge === undefined) continue;
+      if (tooLarge === undefined) return root;
       onProblem(tooComplex(root, tooLarge, limits));
-      roots.set(root.key, { ...root, node: root.instead, page: NO_PAGE });
-    }
-    return roots;
+      return { ...root, node: root.instead, page: NO_PAGE };
+    });
   };
 
   /** The rows of endpoint_root. */
-  const setRoots = (roots: ReadonlyMap<string, Root>): void => {
-    for (const [key, root] of roots) {
-      const before = lastRoots.get(key);
-      if (before === root) continue;
+  const setRoots = (roots: readonly Root[]): void => {
+    const { removed, added } = listChanges(lastRoots, roots);
+    const left = new Map(removed.map((root) => [root.key, root]));
+    for (const root of added) {
+      const before = left.get(root.key);
+      left.delete(root.key);
       if (
         before?.node === root.node &&
         before.page === root.page &&
         before.workload.name === root.workload.name
       )
         continue;
-      rows.set(key, rootRow(root, nodeRows.params(root.node, 0)));
+      rows.set(root.key, rootRow(root, nodeRows.params(root.node, 0)));
     }
-    for (const key of lastRoots.keys()) if (!roots.has(key)) rows.delete(key);
+    for (const key of left.keys()) rows.delete(key);
     lastRoots = roots;
   };
 
@@ -310,7 +312,6 @@ export function createPolicyCompiler(
     const asked = same ? lastWanted : place(endpoints);
     const groups = same ? lastGroups : new Set(groupUses.keys());
     lastWanted = asked;
-    cache.end();
     if (!same) pages.end(phase === 'transition');
     lastEndpoints = phase === 'final' ? endpoints : undefined;
     for (const root of asked) if (root.program.labels.size > PAGE_ROOM) onProblem(tooManyLabels(root));
@@ -323,13 +324,10 @@ export function createPolicyCompiler(
     memberships = wanted;
     const classChanges = updatePages(wanted, setChanges.members, phase === 'transition');
 
-    const before = phase === 'transition' ? [...lastRoots.values()].map((root) => root.node) : [];
-    const updated = nodeRows.update(asked, before, classChanges);
+    const updated = nodeRows.update(asked, phase === 'transition', classChanges);
     ports.dport.update();
     ports.sport.update();
-    const roots = same && allTaken && updated.refused.size === 0 ? lastRoots : taken(asked, updated, onProblem);
-    allTaken = updated.refused.size === 0;
-    if (roots !== lastRoots) setRoots(roots);
+    setRoots(taken(asked, updated, onProblem));
     prefixes.prune(() => [
       ...[...openPages.values()].flatMap(({ classes }) => [...classes.prefixes()]),
       ...ipSets.prefixes(),
@@ -337,7 +335,7 @@ export function createPolicyCompiler(
     ]);
     lastGroups = groups;
     if (phase === 'final') forgetUnused();
-    if (!updated.also) return compile(now, endpoints, 'final');
+    if (!updated.kept) return compile(now, endpoints, 'final');
 
     if (nodeRows.overflowing > 0) {
       onProblem(

@@ -78,7 +78,6 @@ export interface LiveNodes {
   dropLeaf(leaf: LiveLeaf): void;
   /** Branches whose children changed since this was last called. */
   takeTouched(): ReadonlySet<LiveBranch>;
-  readonly hasTouched: boolean;
   /** Begins a new `made`, which it returns. */
   watch(): MadeNodes;
   readonly made: MadeNodes;
@@ -183,9 +182,6 @@ export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: 
       const taken = touched;
       if (taken.size > 0) touched = new Set();
       return taken;
-    },
-    get hasTouched() {
-      return touched.size > 0;
     },
     dropBranch(branch) {
       unused.branches.delete(branch);

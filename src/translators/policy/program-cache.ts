@@ -31,8 +31,7 @@ export interface ProgramCache {
    * reported then.
    */
   unchanged(): boolean;
-  /** Ends a compile: endpoints that were not asked for are forgotten. */
-  end(): void;
+  forget(ep: number): void;
 }
 
 interface Entry {
@@ -54,8 +53,7 @@ export function createProgramCache(
   },
 ): ProgramCache {
   const { prefixes, labels, membership, labelsOf } = context;
-  let entries = new Map<number, Entry>();
-  let asked = new Map<number, Entry>();
+  const entries = new Map<number, Entry>();
   const last = {
     policies: new Map<string, Policy>(),
     profiles: new Map<string, Profile>(),
@@ -100,7 +98,6 @@ export function createProgramCache(
   return {
     begin(model, { members, onlyMembers }, onProblem) {
       report = onProblem;
-      asked = new Map();
       programs.begin(model, (message) => problems.add(message));
       // The model's maps are live.
       const policies = follow(last.policies, model.policies);
@@ -114,19 +111,20 @@ export function createProgramCache(
     },
     of(ep, workload) {
       let entry = entries.get(ep);
-      if (entry?.workload !== workload || !isFresh(entry)) entry = make(workload);
-      asked.set(ep, entry);
+      if (entry?.workload !== workload || !isFresh(entry)) {
+        entry = make(workload);
+        entries.set(ep, entry);
+      }
       for (const problem of entry.problems) report(problem);
       return entry.programs;
     },
     unchanged() {
       for (const entry of entries.values()) if (!isFresh(entry)) return false;
       for (const entry of entries.values()) for (const problem of entry.problems) report(problem);
-      asked = entries;
       return true;
     },
-    end() {
-      entries = asked;
+    forget(ep) {
+      entries.delete(ep);
     },
   };
 }

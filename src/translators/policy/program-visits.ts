@@ -1,6 +1,6 @@
 import type { BranchRows } from './branch-rows';
 import { branchSize } from './branch-rows';
-import { createClosures, type Closure } from './closures';
+import { createClosures, type Closure, type ClosureParts } from './closures';
 import type { Diagram } from './diagram';
 import type { Leaf, Node } from './diagram-node';
 import type { LiveBranch, LiveLeaf, LiveNodes, MadeNodes } from './live-nodes';
@@ -23,7 +23,14 @@ export interface ProgramVisits {
    */
   program(root: Node, before: DiagramSize): Visit;
   leaf(leaf: Leaf): void;
-  /** Ends the round: what is in use and is not reached by what was taken in it. */
+  /**
+   * Instead of a round, where the last one took every program: what was reached stays so, but for what branches that changed lead to,
+   * and `added` is reached too. False: not all of that is within the limits, and a round must find out what is.
+   */
+  extend(added: Iterable<Node>): boolean;
+  /** Gives up what was reached from these roots, each as often as it was asked for. */
+  give(roots: Iterable<Node>): void;
+  /** What is in use and is not reached any more. */
   end(): { readonly branches: readonly LiveBranch[]; readonly leaves: readonly LiveLeaf[] };
 }
 
@@ -59,7 +66,7 @@ export function createProgramVisits(
   let lastWalk = 0;
 
   /** Everything below the root, filled. Undefined: it is more than one program may have. */
-  const walk = ({ filled }: Attempt, root: Node): Reached | undefined => {
+  const walk = ({ filled }: Attempt, root: Node): ClosureParts | undefined => {
     const stamp = ++lastWalk;
     const branches: LiveBranch[] = [];
     const leaves: LiveLeaf[] = [];
@@ -88,7 +95,7 @@ export function createProgramVisits(
   };
 
   /** Of what no other program of the round had reached. */
-  const newSize = ({ branches }: Reached): DiagramSize => {
+  const newSize = ({ branches }: ClosureParts): DiagramSize => {
     let size = NO_SIZE;
     for (const branch of branches) if (branch.counted !== round) size = sumOf(size, branchSize(branch));
     return size;
@@ -104,38 +111,60 @@ export function createProgramVisits(
     for (const leaf of made.leaves) nodes.dropLeaf(leaf);
   };
 
+  const begin = (): Attempt => ({ made: nodes.watch(), filled: [] });
+
+  /** Undefined: the program is too large alone, and nothing is left of the attempt. */
+  const closureOf = (attempt: Attempt, root: Node): Closure | undefined => {
+    const known = closures.of(root);
+    if (known !== undefined) return known;
+    const parts = walk(attempt, root);
+    if (parts !== undefined) return closures.take(root, parts);
+    undo(attempt);
+    return undefined;
+  };
+
   return {
     begin(exact) {
       round++;
       isExact = exact;
       closures.expire();
+      closures.leaveAll();
     },
     program(root, before) {
-      const attempt: Attempt = { made: nodes.watch(), filled: [] };
-      const tooLarge = (scope: TooLarge['scope']): Visit => {
-        undo(attempt);
-        return { kind: 'too-large', scope, remembered: attempt.made.rules };
-      };
+      const attempt = begin();
       const known = closures.of(root);
-      const reached = known ?? walk(attempt, root);
-      if (reached === undefined) return tooLarge('program');
-      const size = isExact ? newSize(reached) : reached.size;
-      if (exceeded(sumOf(before, size), limits.node)) return tooLarge('node');
-      if (isExact) for (const branch of reached.branches) branch.counted = round;
-      (known ?? closures.take(root, reached)).round = round;
+      const parts = known ?? walk(attempt, root);
+      const size = isExact && parts !== undefined ? newSize(parts) : parts?.size;
+      if (parts === undefined || size === undefined || exceeded(sumOf(before, size), limits.node)) {
+        undo(attempt);
+        const scope = parts === undefined ? 'program' : 'node';
+        return { kind: 'too-large', scope, remembered: attempt.made.rules };
+      }
+      if (isExact) for (const branch of parts.branches) branch.counted = round;
+      closures.use(known ?? closures.take(root, parts));
       return { kind: 'taken', size };
     },
     leaf(leaf) {
       const parts = { branches: [], leaves: [nodes.leaf(leaf)], size: NO_SIZE };
-      (closures.of(leaf) ?? closures.take(leaf, parts)).round = round;
+      closures.use(closures.of(leaf) ?? closures.take(leaf, parts));
+    },
+    extend(added) {
+      for (const root of closures.expire()) if (closureOf(begin(), root) === undefined) return false;
+      for (const root of added) {
+        const closure = closureOf(begin(), root);
+        if (closure === undefined) return false;
+        closures.use(closure);
+      }
+      return !exceeded(closures.size, limits.node);
+    },
+    give(roots) {
+      for (const root of roots) closures.leave(root);
     },
     end() {
       nodes.watch();
-      closures.keepOnly(round);
+      closures.sweep();
       const { branches, leaves } = nodes.unused;
       return { branches: [...branches], leaves: [...leaves] };
     },
   };
 }
-
-type Reached = Pick<Closure, 'branches' | 'leaves' | 'size'>;
