@@ -82,6 +82,9 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       }
     | undefined;
 
+  /** Who is up and down, if nothing failed in the last call. */
+  let allUp: ({ readonly endpoints: readonly PlacedEndpoint[] } & ReturnType<typeof whoIsUp>) | undefined;
+
   return {
     get names() {
       return describe();
@@ -127,7 +130,7 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       // There are thousands of them, and few are ever looked at.
       describe = () => namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports);
 
-      const down = new Set(model.workloads.keys());
+      const named = [...workloads.keys()];
       // Never all rows: there are tens of thousands, and few of them change.
       const { removed, written } = compiled.changes;
       reconciler.changeDesired(
@@ -143,14 +146,9 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       if (applied.failed.size === 0) compiler.settle();
 
       const failures = endpointFailures(applied, endpoints);
-      const failedEps = new Set(failures.map(({ ep }) => ep));
-      const up = new Set<string>();
-      for (const { workload, ep } of endpoints) {
-        if (failedEps.has(ep)) continue;
-        const key = workloadKey(workload.id);
-        down.delete(key);
-        up.add(key);
-      }
+      const { up, down } =
+        failures.length === 0 && allUp?.endpoints === endpoints ? allUp : whoIsUp(named, endpoints, failures);
+      allUp = failures.length === 0 ? { endpoints, up, down } : undefined;
       const nodeFailures = failuresOfNode(applied, endpoints);
       return {
         applied,
@@ -163,6 +161,18 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       };
     },
   };
+}
+
+/** By workload key; `named` are all of the model. */
+function whoIsUp(
+  named: readonly string[],
+  endpoints: readonly PlacedEndpoint[],
+  failures: readonly EndpointFailure[],
+): { readonly up: ReadonlySet<string>; readonly down: ReadonlySet<string> } {
+  const failed = new Set(failures.map(({ ep }) => ep));
+  const whole = endpoints.filter(({ ep }) => !failed.has(ep));
+  const up = new Set(whole.map(({ workload }) => workloadKey(workload.id)));
+  return { up, down: new Set(named.filter((key) => !up.has(key))) };
 }
 
 /** What failed in the first apply was tried again by the second, whose word is the last. */

@@ -124,6 +124,7 @@ export function createPolicyCompiler(
   let lastRoots: readonly Root[] = [];
   /** Likewise, what is too large included. */
   let lastWanted: readonly Root[] = [];
+  let lastClosed: Readonly<Record<Direction, Leaf>> | undefined;
   /** By endpoint. */
   const placed = new Map<number, Placed>();
   /** How many of the placed programs ask for a group. */
@@ -235,12 +236,14 @@ export function createPolicyCompiler(
       ingress: diagram.root(programs.closed('ingress'), NO_PAGE) as Leaf,
       egress: diagram.root(programs.closed('egress'), NO_PAGE) as Leaf,
     };
+    const sameClosed = closed.ingress === lastClosed?.ingress && closed.egress === lastClosed.egress;
+    lastClosed = closed;
     const roots: Root[] = [];
     for (const endpoint of endpoints) {
       const compiled = cache.of(endpoint.ep, endpoint.workload);
       const before = placed.get(endpoint.ep);
       let found = before;
-      if (before?.compiled !== compiled || before.roots.some((r) => r.instead !== closed[r.direction])) {
+      if (before?.compiled !== compiled || !sameClosed) {
         const own = DIRECTIONS.map((direction) =>
           rootOf(endpoint, direction, compiled[direction], closed[direction]),
         );
@@ -314,7 +317,7 @@ export function createPolicyCompiler(
     lastWanted = asked;
     if (!same) pages.end(phase === 'transition');
     lastEndpoints = phase === 'final' ? endpoints : undefined;
-    for (const root of asked) if (root.program.labels.size > PAGE_ROOM) onProblem(tooManyLabels(root));
+    for (const root of asked) if (root.groups === NO_GROUPS) onProblem(tooManyLabels(root));
 
     const wanted = new Map<number, Membership>();
     for (const group of phase === 'transition' ? [...lastGroups, ...groups] : groups) {
@@ -383,6 +386,7 @@ interface OpenPage {
 }
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
+/** Of a program that no page can hold. */
 const NO_GROUPS: ReadonlySet<number> = new Set();
 
 /** An endpoint's programs, and where they begin. */
