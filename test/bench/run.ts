@@ -12,6 +12,7 @@ const NAMES = [
   'synthetic-tenth',
   'synthetic-full',
   'churn',
+  'churn-at-once',
   'engine',
 ] as const;
 const RATIOS = ['one member ms', 'one rule ms', 'new pod ms'] as const;
