@@ -7,17 +7,18 @@ import { workloadKey } from '../model/model';
 import type { ApplyResult, Reconciler } from '../p4target/reconciler';
 import {
   activeWorkloads,
-  endpointRows,
-  type EndpointRows,
+  endpointParts,
   type NodePorts,
   type PlacedEndpoint,
 } from '../translators/endpoints';
 import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
 import { createPolicyCompiler } from '../translators/policy/compiler';
-import { rowKey, sameContent, type Row } from '../translators/rows';
+import { partChanges, type RowParts } from '../translators/row-parts';
+import type { Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
 import { namesOf, NO_NAMES, type TargetNames } from './names';
 import { createPlacement } from './placement';
+import { createWatch } from './watch';
 
 export interface NodeOptions {
   readonly reconciler: Reconciler;
@@ -63,16 +64,26 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
   let describe: () => TargetNames = () => NO_NAMES;
-  let ways: ReadonlyMap<string, Row> = new Map();
-  let lastPrograms: readonly unknown[] = [];
-  /** What endpoints and their rows were made of, and what they are. */
+  /** The rows of endpoints that the reconciler was told last. */
+  let ways: RowParts = [];
+  /** An earlier call ended between taking some of `ways` away and telling what comes instead. */
+  let unsure = false;
+  const watchPrograms = createWatch();
+  /** What programs are made of changed since they were last on the target, or on their way to it. */
+  let programsMoved = false;
+  let hasPrograms = false;
+  const watchWays = createWatch();
+  /** Likewise what endpoints and their rows are made of. */
+  let waysMoved = false;
   let placed:
     | {
-        readonly of: readonly unknown[];
         readonly endpoints: readonly PlacedEndpoint[];
-        readonly found: EndpointRows;
+        readonly found: ReturnType<typeof endpointParts>;
       }
     | undefined;
+
+  /** Who is up and down, if nothing failed in the last call. */
+  let allUp: ({ readonly endpoints: readonly PlacedEndpoint[] } & ReturnType<typeof whoIsUp>) | undefined;
 
   return {
     get names() {
@@ -90,63 +101,54 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
         placement.avoid([...reconciler.actual.values()].flatMap((table) => [...table.values()]));
       }
       const began = performance.now();
-      const placedOf = [
-        ...model.workloads.values(),
-        ...model.hosts.values(),
-        ...model.hostEndpoints.values(),
-        ...[...model.config].flat(),
-      ];
-      const sameWays = placed !== undefined && sameItems(placedOf, placed.of);
+      const { workloads, policies, profiles, hosts, hostEndpoints, config } = model;
+      const placedOf = [workloads, hosts, hostEndpoints, config].map((map) => map.values());
+      waysMoved = watchWays([...placedOf, config.keys()]) || waysMoved;
+      programsMoved = watchPrograms([policies, profiles, workloads].map((m) => m.values())) || programsMoved;
+      const sameWays = placed !== undefined && !waysMoved;
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
-      const found = sameWays ? placed!.found : endpointRows(model, endpoints, ports, links);
-      const waysNow = sameWays ? ways : new Map(found.rows.map((row) => [rowKey(row), row]));
-      const closing = sameWays
-        ? []
-        : [...ways].filter(([key, row]) => {
-            const now = waysNow.get(key);
-            return now === undefined || !sameContent(now, row);
-          });
+      const found = sameWays ? placed!.found : endpointParts(model, endpoints, ports, links);
+      const wayChanges = partChanges(ways, found.parts);
+      const opening = unsure ? found.parts.flat() : wayChanges.written;
+      unsure = true;
 
       // With the old and the new programs side by side, both complete for the old and the new labels, fewer endpoints
       // need to be shut while rows change. Without changed programs nothing is gained, and without MODIFY nothing either.
       let between: ApplyResult | undefined;
       let sideBySide = false;
-      const programs = [...model.policies.values(), ...model.profiles.values(), ...model.workloads.values()];
-      if (reconciler.canModify && lastPrograms.length > 0 && !sameItems(programs, lastPrograms)) {
+      if (reconciler.canModify && hasPrograms && programsMoved) {
         const transition = compiler.compile(model, endpoints, 'transition');
         describe = () => namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
         const { removed, written } = transition.changes;
-        reconciler.changeDesired([...removed.values(), ...closing.map(([, row]) => row)], written.values());
+        reconciler.changeDesired([...removed.values(), ...wayChanges.removed], written.values());
         sideBySide = transition.phase === 'transition';
         between = await reconciler.apply(sideBySide);
       }
-      lastPrograms = programs;
+      programsMoved = false;
+      hasPrograms = policies.size + profiles.size + workloads.size > 0;
       const compiled = compiler.compile(model, endpoints);
       // There are thousands of them, and few are ever looked at.
       describe = () => namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports);
 
-      const down = new Set(model.workloads.keys());
+      const named = [...workloads.keys()];
       // Never all rows: there are tens of thousands, and few of them change.
       const { removed, written } = compiled.changes;
       reconciler.changeDesired(
-        [...removed.values(), ...closing.map(([, row]) => row)],
-        [...written.values(), ...(sameWays ? [] : waysNow.values())],
+        [...removed.values(), ...wayChanges.removed],
+        [...written.values(), ...opening],
       );
-      ways = waysNow;
-      placed = { of: placedOf, endpoints, found };
+      ways = found.parts;
+      unsure = false;
+      waysMoved = false;
+      placed = { endpoints, found };
       // After the transition the gates lead to the new programs, and what goes now is nothing that these ask for.
       const applied = both(between, await reconciler.apply(sideBySide));
       if (applied.failed.size === 0) compiler.settle();
 
       const failures = endpointFailures(applied, endpoints);
-      const failedEps = new Set(failures.map(({ ep }) => ep));
-      const up = new Set<string>();
-      for (const { workload, ep } of endpoints) {
-        if (failedEps.has(ep)) continue;
-        const key = workloadKey(workload.id);
-        down.delete(key);
-        up.add(key);
-      }
+      const { up, down } =
+        failures.length === 0 && allUp?.endpoints === endpoints ? allUp : whoIsUp(named, endpoints, failures);
+      allUp = failures.length === 0 ? { endpoints, up, down } : undefined;
       const nodeFailures = failuresOfNode(applied, endpoints);
       return {
         applied,
@@ -161,8 +163,16 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
   };
 }
 
-function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a.length === b.length && a.every((item, i) => item === b[i]);
+/** By workload key; `named` are all of the model. */
+function whoIsUp(
+  named: readonly string[],
+  endpoints: readonly PlacedEndpoint[],
+  failures: readonly EndpointFailure[],
+): { readonly up: ReadonlySet<string>; readonly down: ReadonlySet<string> } {
+  const failed = new Set(failures.map(({ ep }) => ep));
+  const whole = endpoints.filter(({ ep }) => !failed.has(ep));
+  const up = new Set(whole.map(({ workload }) => workloadKey(workload.id)));
+  return { up, down: new Set(named.filter((key) => !up.has(key))) };
 }
 
 /** What failed in the first apply was tried again by the second, whose word is the last. */

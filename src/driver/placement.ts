@@ -33,6 +33,7 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
   const places = new Map<string, Place>();
   const delivered = new Map<string, Place>();
   let nextEp = 1;
+  /** An endpoint that stays where it is stays the same object. */
   let last: readonly PlacedEndpoint[] = [];
   const avoid = (rows: readonly Row[]): void => {
     /** rowKey of the rows of `local` by endpoint. */
@@ -56,6 +57,7 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
   return {
     avoid,
     place(workloads) {
+      const before = new Map(last.map((placed) => [placed.workload, placed]));
       const wanted = new Map(workloads.map((workload) => [placeKey(workload), workload]));
       for (const key of places.keys()) if (!wanted.has(key)) places.delete(key);
       const usedPorts = new Set([...places.values()].map((place) => place.port));
@@ -85,7 +87,11 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
         usedPorts.add(port);
         places.set(key, { ep: nextEp++, port });
       }
-      last = workloads.map((workload) => ({ workload, ...places.get(placeKey(workload))! }));
+      last = workloads.map((workload) => {
+        const place = places.get(placeKey(workload))!;
+        const known = before.get(workload);
+        return known?.ep === place.ep && known.port === place.port ? known : { workload, ...place };
+      });
       return last;
     },
   };
@@ -98,9 +104,16 @@ function endpointOf(row: Row): number {
   );
 }
 
+const placeKeys = new WeakMap<WorkloadEndpoint, string>();
+
 /** A workload that comes back with another interface is another pod. */
 function placeKey(workload: WorkloadEndpoint): string {
-  return `${workloadKey(workload.id)} ${workload.name}`;
+  let key = placeKeys.get(workload);
+  if (key === undefined) {
+    key = `${workloadKey(workload.id)} ${workload.name}`;
+    placeKeys.set(workload, key);
+  }
+  return key;
 }
 
 function keptPlace(workload: WorkloadEndpoint, delivered: ReadonlyMap<string, Place>): Place | undefined {

@@ -7,6 +7,7 @@ import { workloadKey } from '../model/model';
 import { parseCidr, type Cidr } from './address';
 import { felixConfiguration } from './felix-configuration';
 import { EMBEDDED_LINKS, parseMac, podMac, type NodeLinks } from './links';
+import type { RowParts } from './row-parts';
 import { rowKey, type MatchValue, type Row } from './rows';
 
 /** Values of the fields `source` and `target` of default_route and host_stack, and of the program's SIDE_* constants. */
@@ -45,93 +46,155 @@ export function activeWorkloads(model: FelixModel): WorkloadEndpoint[] {
   return [...byInterface.values()];
 }
 
-/**
- * An endpoint that is not active gets nothing through, established or not: Felix drops before it looks at connections
- * (felix/rules/endpoints.go, "Endpoint admin disabled").
- */
 export function endpointRows(
   model: FelixModel,
   endpoints: readonly PlacedEndpoint[],
   ports: NodePorts,
   links: NodeLinks = EMBEDDED_LINKS,
 ): EndpointRows {
+  const { parts, problems } = endpointParts(model, endpoints, ports, links);
+  return { rows: dedupe(parts.flat()), problems };
+}
+
+/** The rows of endpointRows: a part for each endpoint, the same array as long as nothing in it changes, and two for the node. */
+export function endpointParts(
+  model: FelixModel,
+  endpoints: readonly PlacedEndpoint[],
+  ports: NodePorts,
+  links: NodeLinks = EMBEDDED_LINKS,
+): { readonly parts: RowParts; readonly problems: readonly string[] } {
   const configuration = felixConfiguration(model.config);
   const { rows, problems } = linkRows(model, ports, links);
   problems.push(...configuration.problems);
+  const parts: (readonly Row[])[] = [rows];
   const delivered = new Map<string, string>();
-
-  for (const { workload, ep, port } of endpoints) {
-    const name = workloadKey(workload.id);
-    const note = `${name} (${workload.name})`;
-    const active = workload.state === 'active';
-    rows.push(
-      active
-        ? {
-            table: 'port_in',
-            match: { port: exact(port) },
-            action: 'from_pod',
-            params: { ep: BigInt(ep), mac: links.gatewayMac, port: BigInt(port) },
-            note,
-          }
-        : { table: 'port_in', match: { port: exact(port) }, action: 'from_disabled', params: {}, note },
-    );
-    if (workload.mac !== '' && parseMac(workload.mac) === undefined) {
-      problems.push(
-        `workload ${name}: "${workload.mac}" is no MAC address of an interface: packets go to the one that follows from ${workload.name}`,
-      );
-    }
-    for (const net of workload.ipv4Nets.concat(workload.ipv6Nets)) {
-      const cidr = parseCidr(net);
-      if (cidr === undefined || !cidr.single) {
-        problems.push(`workload ${name}: "${net}" is no single address: the endpoint does not get it`);
-        continue;
-      }
-      rows.push({
-        table: 'pod_source',
-        match: { ep: exact(ep), ...address(cidr) },
-        action: 'source_ok',
-        params: {},
-        note,
-      });
-      const owner = delivered.get(cidr.text);
-      if (owner !== undefined) {
-        problems.push(`workload ${name}: address ${net} belongs to ${owner} too: it is delivered there`);
-        continue;
-      }
-      delivered.set(cidr.text, name);
-      rows.push({
-        table: 'local',
-        match: address(cidr),
-        ...(active
-          ? {
-              action: 'to_pod',
-              params: {
-                port: BigInt(port),
-                ep: BigInt(ep),
-                dst: podMac(workload),
-                src: links.gatewayMac,
-                mtu: BigInt(links.podMtu),
-              },
-            }
-          : { action: 'to_disabled', params: {} }),
-        note,
-      });
-    }
-    // Felix asks for this twice: the endpoint names prefixes, and the node's configuration allows it.
-    if (configuration.sourceSpoofing) {
-      for (const net of workload.allowSpoofedSourcePrefixes) {
-        const cidr = parseCidr(net);
-        if (cidr === undefined) {
-          problems.push(`workload ${name}: allowed source prefix "${net}" is no CIDR: ignored`);
-          continue;
-        }
-        rows.push(sourcePrefixRow(ep, cidr, note));
+  const spoofing = configuration.sourceSpoofing;
+  for (const placed of endpoints) {
+    const own = workloadRows(placed, links, spoofing);
+    problems.push(...own.problems);
+    const elsewhere = new Set<Row>();
+    for (const { address: text, net, row } of own.deliveries) {
+      const owner = delivered.get(text);
+      if (owner === undefined) delivered.set(text, own.name);
+      else {
+        problems.push(`workload ${own.name}: address ${net} belongs to ${owner} too: it is delivered there`);
+        elsewhere.add(row);
       }
     }
+    parts.push(elsewhere.size === 0 ? own.rows : dedupe(own.rows.filter((row) => !elsewhere.has(row))));
   }
+  parts.push(dedupe(hostRows(model, ports, links, delivered, problems)));
+  return { parts, problems };
+}
 
-  rows.push(...hostRows(model, ports, links, delivered, problems));
-  return { rows: dedupe(rows), problems };
+/** What an endpoint asks for, whatever others do. */
+interface WorkloadRows {
+  readonly name: string;
+  /** Those of `deliveries` included. */
+  readonly rows: readonly Row[];
+  /** Rows of `local`: an address belongs to the first endpoint that has it. */
+  readonly deliveries: readonly { readonly address: string; readonly net: string; readonly row: Row }[];
+  readonly problems: readonly string[];
+}
+
+/** Most endpoints stay what they are from one state to the next. */
+const known = new WeakMap<
+  WorkloadEndpoint,
+  {
+    readonly placed: PlacedEndpoint;
+    readonly links: NodeLinks;
+    readonly spoofing: boolean;
+    readonly made: WorkloadRows;
+  }
+>();
+
+function workloadRows(placed: PlacedEndpoint, links: NodeLinks, spoofing: boolean): WorkloadRows {
+  const found = known.get(placed.workload);
+  if (
+    found?.placed.ep === placed.ep &&
+    found.placed.port === placed.port &&
+    found.links === links &&
+    found.spoofing === spoofing
+  )
+    return found.made;
+  const made = makeWorkloadRows(placed, links, spoofing);
+  known.set(placed.workload, { placed, links, spoofing, made });
+  return made;
+}
+
+/**
+ * An endpoint that is not active gets nothing through, established or not: Felix drops before it looks at connections
+ * (felix/rules/endpoints.go, "Endpoint admin disabled").
+ */
+function makeWorkloadRows(
+  { workload, ep, port }: PlacedEndpoint,
+  links: NodeLinks,
+  spoofing: boolean,
+): WorkloadRows {
+  const rows: Row[] = [];
+  const deliveries: { readonly address: string; readonly net: string; readonly row: Row }[] = [];
+  const problems: string[] = [];
+  const name = workloadKey(workload.id);
+  const note = `${name} (${workload.name})`;
+  const active = workload.state === 'active';
+  rows.push(
+    active
+      ? {
+          table: 'port_in',
+          match: { port: exact(port) },
+          action: 'from_pod',
+          params: { ep: BigInt(ep), mac: links.gatewayMac, port: BigInt(port) },
+          note,
+        }
+      : { table: 'port_in', match: { port: exact(port) }, action: 'from_disabled', params: {}, note },
+  );
+  if (workload.mac !== '' && parseMac(workload.mac) === undefined) {
+    problems.push(
+      `workload ${name}: "${workload.mac}" is no MAC address of an interface: packets go to the one that follows from ${workload.name}`,
+    );
+  }
+  for (const net of workload.ipv4Nets.concat(workload.ipv6Nets)) {
+    const cidr = parseCidr(net);
+    if (cidr === undefined || !cidr.single) {
+      problems.push(`workload ${name}: "${net}" is no single address: the endpoint does not get it`);
+      continue;
+    }
+    rows.push({
+      table: 'pod_source',
+      match: { ep: exact(ep), ...address(cidr) },
+      action: 'source_ok',
+      params: {},
+      note,
+    });
+    const row: Row = {
+      table: 'local',
+      match: address(cidr),
+      ...(active
+        ? {
+            action: 'to_pod',
+            params: {
+              port: BigInt(port),
+              ep: BigInt(ep),
+              dst: podMac(workload),
+              src: links.gatewayMac,
+              mtu: BigInt(links.podMtu),
+            },
+          }
+        : { action: 'to_disabled', params: {} }),
+      note,
+    };
+    rows.push(row);
+    deliveries.push({ address: cidr.text, net, row });
+  }
+  for (const net of spoofing ? workload.allowSpoofedSourcePrefixes : []) {
+    const cidr = parseCidr(net);
+    if (cidr === undefined) {
+      problems.push(`workload ${name}: allowed source prefix "${net}" is no CIDR: ignored`);
+      continue;
+    }
+    rows.push(sourcePrefixRow(ep, cidr, note));
+  }
+  return { name, rows, deliveries, problems };
 }
 
 /** Of a model as a whole: nothing is open between node and uplink while there are host endpoints (decision 0005). */

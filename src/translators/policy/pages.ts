@@ -9,14 +9,13 @@ import { FAMILY_4, FAMILY_6 } from './labels';
  * more frees its bit only with `settle`.
  */
 export interface Pages {
-  /** Starts a compile: nothing is asked for. */
-  begin(): void;
   /**
    * The page of a program that asks for these labels: the one that `whose` had, if it has room, else the first that has. Undefined
-   * when they are more than a page can hold.
+   * when they are more than a page can hold. It holds until `whose` is placed again, or leaves.
    */
   place(whose: string, labels: ReadonlySet<number>): number | undefined;
-  /** Ends a compile: labels that no program asked for since `begin` leave their page, unless `keep`. */
+  leave(whose: string): void;
+  /** Ends a compile: labels that no program asks for leave their page, unless `keep`. */
   end(keep: boolean): void;
   /** The target holds the rows of the last compile, and no others. */
   settle(): void;
@@ -48,13 +47,18 @@ export const PAGE_ROOM = LABEL_BITS - FAMILIES.length;
 interface OpenPage extends Page {
   readonly bits: Map<number, number>;
   readonly ids: IdSpace;
-  wanted: Set<number>;
+  /** How many programs ask for a label. */
+  readonly wanted: Map<number, number>;
+}
+
+interface Placed {
+  readonly page: OpenPage;
+  readonly labels: ReadonlySet<number>;
 }
 
 export function createPages(): Pages {
   const pages = new Map<number, OpenPage>();
-  let places = new Map<string, number>();
-  let placesNow = new Map<string, number>();
+  const places = new Map<string, Placed>();
   /** Bits that may still be on the target. */
   let leaving: { readonly page: OpenPage; readonly bit: number }[] = [];
   /** Pages that may still be on the target. */
@@ -64,7 +68,7 @@ export function createPages(): Pages {
     let number = 1;
     while (pages.has(number) || retired.has(number)) number++;
     const ids = createIdSpace(FAMILIES.length, LABEL_BITS - 1);
-    const page = { number, bits: new Map(FAMILIES), ids, wanted: new Set<number>() };
+    const page = { number, bits: new Map(FAMILIES), ids, wanted: new Map<number, number>() };
     pages.set(number, page);
     return page;
   };
@@ -83,31 +87,45 @@ export function createPages(): Pages {
       taken.push(bit);
     }
     missing.forEach((label, i) => page.bits.set(label, taken[i]!));
-    for (const label of labels) page.wanted.add(label);
     return true;
+  };
+
+  const roomFor = (labels: ReadonlySet<number>, before: OpenPage | undefined): OpenPage | undefined => {
+    if (before !== undefined && fits(before, labels)) return before;
+    const other = [...pages.values()].find((page) => fits(page, labels));
+    if (other !== undefined) return other;
+    const opened = open();
+    return fits(opened, labels) ? opened : undefined;
+  };
+
+  const leave = (whose: string): void => {
+    const before = places.get(whose);
+    if (before === undefined) return;
+    places.delete(whose);
+    const { wanted } = before.page;
+    for (const label of before.labels) {
+      const left = wanted.get(label)! - 1;
+      if (left === 0) wanted.delete(label);
+      else wanted.set(label, left);
+    }
   };
 
   return {
     pages,
-    begin() {
-      placesNow = new Map();
-      for (const page of pages.values()) page.wanted = new Set();
-    },
     place(whose, labels) {
+      const before = places.get(whose);
+      if (before?.labels === labels) return before.page.number;
+      leave(whose);
       if (labels.size > PAGE_ROOM) return undefined;
       if (labels.size === 0) return FIRST_PAGE;
-      const before = pages.get(places.get(whose) ?? 0);
-      let page = before !== undefined && fits(before, labels) ? before : undefined;
-      page ??= [...pages.values()].find((other) => fits(other, labels));
-      if (page === undefined) {
-        page = open();
-        if (!fits(page, labels)) return undefined;
-      }
-      placesNow.set(whose, page.number);
+      const page = roomFor(labels, before?.page);
+      if (page === undefined) return undefined;
+      places.set(whose, { page, labels });
+      for (const label of labels) page.wanted.set(label, (page.wanted.get(label) ?? 0) + 1);
       return page.number;
     },
+    leave,
     end(keep) {
-      places = placesNow;
       if (keep) return;
       for (const page of pages.values()) {
         for (const [label, bit] of page.bits) {
