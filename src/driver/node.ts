@@ -5,6 +5,7 @@
 import type { FelixModel } from '../model/model';
 import { workloadKey } from '../model/model';
 import type { ApplyResult, Reconciler } from '../p4target/reconciler';
+import type { RowsByTable } from '../p4target/row-tracker';
 import {
   activeWorkloads,
   endpointRows,
@@ -48,6 +49,12 @@ export interface Node {
    * @throws CalicoP4Error TARGET_*: the target could not be reached or written at all
    */
   program(model: FelixModel): Promise<ProgramResult>;
+  /**
+   * Writes the rows of the last `program` again to a target that was read or restarted since. Another controller's endpoints keep it from
+   * that: what their numbers stand for is for `program` to settle.
+   * @throws CalicoP4Error TARGET_*
+   */
+  restore(): Promise<void>;
   readonly names: TargetNames;
   readonly rows: readonly Row[];
   /** Rows on the target by table, as far as they were acknowledged. */
@@ -57,7 +64,7 @@ export interface Node {
 /** Reads the target back first: what it holds keeps its place. */
 export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: NodeOptions): Promise<Node> {
   await reconciler.load();
-  const found = [...reconciler.actual.values()].flatMap((table) => [...table.values()]);
+  const found = rowsOf(reconciler.actual);
   const placement = createPlacement(ports.firstPod, found);
   const compiler = createPolicyCompiler();
   // From here on it is told what changes.
@@ -79,15 +86,24 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       return describe();
     },
     get rows() {
-      return [...reconciler.desired.values()].flatMap((table) => [...table.values()]);
+      return rowsOf(reconciler.desired);
     },
     rowCounts: () => new Map([...reconciler.actual].map(([table, held]) => [table, held.size])),
+    async restore() {
+      if (reconciler.loaded || placed === undefined) return;
+      await reconciler.load();
+      if (placement.avoid(rowsOf(reconciler.actual))) {
+        placed = undefined;
+        return;
+      }
+      await reconciler.apply();
+    },
     async program(model) {
       // Another connection: another controller may have been there, with endpoints of its own.
       if (!reconciler.loaded) {
         await reconciler.load();
         placed = undefined;
-        placement.avoid([...reconciler.actual.values()].flatMap((table) => [...table.values()]));
+        placement.avoid(rowsOf(reconciler.actual));
       }
       const began = performance.now();
       const placedOf = [
@@ -159,6 +175,10 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       };
     },
   };
+}
+
+function rowsOf(state: RowsByTable): readonly Row[] {
+  return [...state.values()].flatMap((table) => [...table.values()]);
 }
 
 function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {

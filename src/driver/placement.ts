@@ -14,9 +14,9 @@ export interface Placement {
   place(workloads: readonly WorkloadEndpoint[]): readonly PlacedEndpoint[];
   /**
    * The target was read again. Ids that occur there are not given to anybody from now on, and an endpoint whose id another
-   * controller used for other addresses gets a new one: connections of those may still be on the target.
+   * controller used for other addresses gets a new one: connections of those may still be on the target. True when there are such.
    */
-  avoid(found: readonly Row[]): void;
+  avoid(found: readonly Row[]): boolean;
 }
 
 interface Place {
@@ -34,7 +34,7 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
   const delivered = new Map<string, Place>();
   let nextEp = 1;
   let last: readonly PlacedEndpoint[] = [];
-  const avoid = (rows: readonly Row[]): void => {
+  const avoid = (rows: readonly Row[]): boolean => {
     /** rowKey of the rows of `local` by endpoint. */
     const addresses = new Map(last.map(({ ep, workload }) => [ep, new Set(localKeys(workload))]));
     const misused = new Set<number>();
@@ -44,6 +44,7 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
       if (row.table === 'local' && addresses.get(ep)?.has(rowKey(row)) === false) misused.add(ep);
     }
     for (const [key, { ep }] of places) if (misused.has(ep)) places.delete(key);
+    return misused.size > 0;
   };
   avoid(found);
   for (const row of found) {
