@@ -44,6 +44,8 @@ export async function openFelixSource(link: string, log: Logger, onRival: () => 
       log.info('Felix has come', { socket: path });
       return streams;
     },
-    close: socket.close,
+    close: () => {
+      socket.close();
+    },
   };
 }

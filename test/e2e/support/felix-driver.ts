@@ -55,7 +55,9 @@ export function startBridge(socket: string): Running & FelixEnd {
 
 /** Builds the bridge, if it is not there. */
 export function buildBridge(): void {
-  const { status, stderr } = spawnSync('make', ['-C', path.join(ROOT, 'native'), 'bridge'], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync('make', ['-C', path.join(ROOT, 'native'), 'bridge'], {
+    encoding: 'utf8',
+  });
   if (status !== 0) throw new Error(`make -C native bridge: ${stderr}`);
 }
 

@@ -17,10 +17,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FelixBatch, FelixLink } from '../../../../src/driver/felix/felix-link';
 import { createFelixLink } from '../../../../src/driver/felix/felix-link';
-import {
-  connectFelixSocket,
-  openFelixFds,
-} from '../../../../src/driver/felix/felix-streams';
+import { connectFelixSocket, openFelixFds } from '../../../../src/driver/felix/felix-streams';
 import { createFrameDecoder, encodeFrame } from '../../../../src/driver/felix/frame-decoder';
 import type { CalicoP4Error } from '../../../../src/errors';
 import { framesOf, recording, testWith } from './recordings';

@@ -69,7 +69,9 @@ test('a second one at the same time is turned away, and the first goes on', asyn
 
 test('one that comes before the end of the last was noticed is served when it is', async () => {
   const noticed: (() => void)[] = [];
-  const socket = await listen('early', () => noticed.forEach((notice) => notice()));
+  const socket = await listen('early', () => {
+    for (const notice of noticed) notice();
+  });
   const dead = felix('early');
   const last = await socket.next();
   dead.destroy();
@@ -96,7 +98,9 @@ test('a socket that a dead driver left is replaced; one that is listened on, or 
   const client = felix('stale');
   client.write('hello');
   let streams = await socket.next();
-  const first = await Promise.race([hear(streams), once(streams.input, 'close').then(() => '')]).catch(() => '');
+  const first = await Promise.race([hear(streams), once(streams.input, 'close').then(() => '')]).catch(
+    () => '',
+  );
   if (first === '') {
     streams = await socket.next();
     expect(await hear(streams)).toBe('hello');
