@@ -17,6 +17,7 @@ import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
 import { createPolicyCompiler } from '../translators/policy/compiler';
 import { rowKey, sameContent, type Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
+import type { Journal } from './journal';
 import { namesOf, NO_NAMES, type TargetNames } from './names';
 import { createPlacement } from './placement';
 
@@ -25,6 +26,8 @@ export interface NodeOptions {
   readonly ports: NodePorts & { readonly firstPod: number };
   /** Default: those of the embedded switch. */
   readonly links?: NodeLinks;
+  /** Default: none, and a restart of the driver gives new numbers to most of what is on the target. */
+  readonly journal?: Pick<Journal, 'remembered' | 'note' | 'drop' | 'rows' | 'save' | 'settle'>;
 }
 
 export interface ProgramResult {
@@ -62,11 +65,17 @@ export interface Node {
 }
 
 /** Reads the target back first: what it holds keeps its place. */
-export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: NodeOptions): Promise<Node> {
+export async function createNode({
+  reconciler,
+  ports,
+  links = EMBEDDED_LINKS,
+  journal,
+}: NodeOptions): Promise<Node> {
+  if (journal !== undefined) reconciler.expect(journal.rows);
   await reconciler.load();
   const found = rowsOf(reconciler.actual);
-  const placement = createPlacement(ports.firstPod, found);
-  const compiler = createPolicyCompiler();
+  const placement = createPlacement(ports.firstPod, found, journal, reconciler.trusted);
+  const compiler = createPolicyCompiler(journal === undefined ? {} : { memory: journal });
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
   let describe: () => TargetNames = () => NO_NAMES;
@@ -134,6 +143,7 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
         const { removed, written } = transition.changes;
         reconciler.changeDesired([...removed.values(), ...closing.map(([, row]) => row)], written.values());
         sideBySide = transition.phase === 'transition';
+        journal?.save();
         between = await reconciler.apply(sideBySide);
       }
       lastPrograms = programs;
@@ -151,8 +161,12 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       ways = waysNow;
       placed = { of: placedOf, endpoints, found };
       // After the transition the gates lead to the new programs, and what goes now is nothing that these ask for.
+      journal?.save();
       const applied = both(between, await reconciler.apply(sideBySide));
-      if (applied.failed.size === 0) compiler.settle();
+      if (applied.failed.size === 0) {
+        compiler.settle();
+        journal?.settle(reconciler.digest);
+      }
 
       const failures = endpointFailures(applied, endpoints);
       const failedEps = new Set(failures.map(({ ep }) => ep));

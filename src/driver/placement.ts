@@ -7,6 +7,8 @@ import type { WorkloadEndpoint } from '../model/model';
 import { workloadKey } from '../model/model';
 import { parseCidr } from '../translators/address';
 import type { PlacedEndpoint } from '../translators/endpoints';
+import { shortName } from '../translators/policy/contents';
+import { NO_MEMORY, type NumberMemory } from '../translators/policy/number-memory';
 import { rowKey, type Row } from '../translators/rows';
 
 export interface Placement {
@@ -28,10 +30,19 @@ interface Place {
  * @param firstPort lowest P4 port number for pods; ports of removed endpoints are used again, the lowest first.
  * @param found rows read back from the target: an endpoint whose addresses are all delivered to one place there keeps
  *   it, so that a restart of the driver changes nothing; ids that occur there are not given to others.
+ * @param memory where places are kept for the next process; what it remembers goes before `found` if it `isTrusted`: it also tells
+ *   a pod from another one that has got its address since.
  */
-export function createPlacement(firstPort: number, found: readonly Row[] = []): Placement {
+export function createPlacement(
+  firstPort: number,
+  found: readonly Row[] = [],
+  memory: NumberMemory = NO_MEMORY,
+  isTrusted = false,
+): Placement {
   const places = new Map<string, Place>();
   const delivered = new Map<string, Place>();
+  /** By name. */
+  const remembered = new Map<string, Place>();
   let nextEp = 1;
   let last: readonly PlacedEndpoint[] = [];
   const avoid = (rows: readonly Row[]): boolean => {
@@ -43,28 +54,53 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
       nextEp = Math.max(nextEp, ep + 1);
       if (row.table === 'local' && addresses.get(ep)?.has(rowKey(row)) === false) misused.add(ep);
     }
-    for (const [key, { ep }] of places) if (misused.has(ep)) places.delete(key);
+    for (const [key, { ep }] of places) {
+      if (!misused.has(ep)) continue;
+      places.delete(key);
+      memory.drop('endpoint', ep);
+    }
     return misused.size > 0;
   };
   avoid(found);
+  const foundAt = new Map<number, string[]>();
   for (const row of found) {
     const ep = endpointOf(row);
     if (row.table === 'local' && row.action === 'to_pod') {
-      delivered.set(rowKey(row), { ep, port: Number(row.params['port']) });
+      const key = rowKey(row);
+      delivered.set(key, { ep, port: Number(row.params['port']) });
+      foundAt.set(ep, [...(foundAt.get(ep) ?? []), key]);
     }
   }
+  for (const [ep, content] of memory.remembered('endpoint')) {
+    const [port = '', name = ''] = content.split(' ');
+    nextEp = Math.max(nextEp, ep + 1);
+    remembered.set(name, { ep, port: Number(port) });
+  }
+
+  const keptFor = (workload: WorkloadEndpoint): Place | undefined => {
+    if (!isTrusted) return keptPlace(workload, delivered);
+    const place = remembered.get(shortName(placeKey(workload)));
+    if (place === undefined) return undefined;
+    // Other addresses have used the id: their connections may still be on the target.
+    const own = new Set(localKeys(workload));
+    return (foundAt.get(place.ep) ?? []).every((key) => own.has(key)) ? place : undefined;
+  };
 
   return {
     avoid,
     place(workloads) {
       const wanted = new Map(workloads.map((workload) => [placeKey(workload), workload]));
-      for (const key of places.keys()) if (!wanted.has(key)) places.delete(key);
+      for (const [key, { ep }] of places) {
+        if (wanted.has(key)) continue;
+        places.delete(key);
+        memory.drop('endpoint', ep);
+      }
       const usedPorts = new Set([...places.values()].map((place) => place.port));
       const usedEps = new Set([...places.values()].map((place) => place.ep));
 
       for (const [key, workload] of wanted) {
         if (places.has(key)) continue;
-        const kept = keptPlace(workload, delivered);
+        const kept = keptFor(workload);
         if (
           kept !== undefined &&
           kept.port >= firstPort &&
@@ -78,6 +114,9 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
       }
       // Read back once: later an address that comes back is a new pod.
       delivered.clear();
+      foundAt.clear();
+      for (const { ep } of remembered.values()) if (!usedEps.has(ep)) memory.drop('endpoint', ep);
+      remembered.clear();
 
       let port = firstPort;
       for (const key of wanted.keys()) {
@@ -85,6 +124,9 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
         while (usedPorts.has(port)) port++;
         usedPorts.add(port);
         places.set(key, { ep: nextEp++, port });
+      }
+      for (const [key, { ep, port: own }] of places) {
+        memory.note('endpoint', ep, `${own} ${shortName(key)}`);
       }
       last = workloads.map((workload) => ({ workload, ...places.get(placeKey(workload))! }));
       return last;

@@ -9,10 +9,12 @@ import { openFelixSource } from './felix/felix-source';
 import type { FelixStreams } from './felix/felix-streams';
 import { watchLogRules } from './log-rules';
 import { createNamesFile } from './names-file';
+import { openJournal, type Journal } from './journal';
 import { createNode, type Node, type ProgramResult } from './node';
 import { createObserver, type Observer } from './observer';
 import { serveFelix } from './serve';
 import { createSettingsLog } from './settings-log';
+import { pipelineName } from './target';
 import { openTargetSession } from './target-session';
 
 /** Milliseconds: how long a SIGTERM waits for a write under way. */
@@ -67,11 +69,21 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
 
   // One for all Felixes: what the next one says is written as the difference to what the last one said.
   let node: Node | undefined;
+  let journal: Journal | undefined;
   const program = async (model: FelixModel): Promise<ProgramResult> => {
+    if (config.journalFile !== '') {
+      const { address, deviceId } = config.target;
+      journal ??= openJournal({
+        path: config.journalFile,
+        of: `${address} ${deviceId} ${pipelineName()}`,
+        log,
+      });
+    }
     node ??= await createNode({
       reconciler: session.reconciler,
       ports: config.ports,
       links: linksOf(config),
+      ...(journal === undefined ? {} : { journal }),
     });
     return node.program(model);
   };
@@ -179,6 +191,7 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
   } finally {
     stopWatching();
     namesFile.close();
+    journal?.close();
     observer?.close();
     session.close();
     felix.close();

@@ -3,10 +3,10 @@ import type { Values } from './branch-rows';
 import { createBranchRows } from './branch-rows';
 import type { Diagram } from './diagram';
 import type { Branch, Leaf, Node } from './diagram-node';
-import type { IdSpace } from './ids';
 import type { IntervalSet } from './intervals';
 import type { NextParams } from './live-nodes';
 import { createLiveNodes } from './live-nodes';
+import type { NodeNumbers } from './node-numbers';
 import type { Outcome } from './outcomes';
 import type { TooLarge } from './program-visits';
 import { createProgramVisits } from './program-visits';
@@ -61,16 +61,15 @@ export interface UpdateResult {
   readonly also: boolean;
 }
 
-/** `nodeIds` and `outcomeIds` are for this one alone. */
+/** `numbers` are for this one alone. */
 export function createNodeRows(
   diagram: Diagram,
   rows: RowStore,
   values: Values,
-  nodeIds: IdSpace,
-  outcomeIds: IdSpace,
+  numbers: NodeNumbers,
   limits: SizeLimits,
 ): NodeRows {
-  const nodes = createLiveNodes(diagram, nodeIds, outcomeIds);
+  const nodes = createLiveNodes(diagram, numbers);
   const branchRows = createBranchRows(diagram, nodes, rows, values, limits.program);
   const visits = createProgramVisits(diagram, nodes, branchRows, limits);
   /** The last update, if all that it was asked for is there. */

@@ -1,5 +1,7 @@
+import type { Contents } from './contents';
 import { createIdSpace, type IdSpace } from './ids';
 import { FAMILY_4, FAMILY_6 } from './labels';
+import { NO_MEMORY, type NumberMemory } from './number-memory';
 
 /**
  * Which bit stands for which label. A *page* is one such assignment, LABEL_BITS wide; an address has a row for each page in which
@@ -49,9 +51,12 @@ interface OpenPage extends Page {
   readonly bits: Map<number, number>;
   readonly ids: IdSpace;
   wanted: Set<number>;
+  /** Bits by what they are remembered for. What nobody has asked for yet is kept from others all the same. */
+  readonly waiting: Map<string, number>;
 }
 
-export function createPages(): Pages {
+/** Without `contents` nothing is remembered. */
+export function createPages(memory: NumberMemory = NO_MEMORY, contents?: Contents): Pages {
   const pages = new Map<number, OpenPage>();
   let places = new Map<string, number>();
   let placesNow = new Map<string, number>();
@@ -60,29 +65,51 @@ export function createPages(): Pages {
   /** Pages that may still be on the target. */
   const retired = new Set<number>();
 
-  const open = (): OpenPage => {
-    let number = 1;
+  const unusedNumber = (): number => {
+    let number = FIRST_PAGE;
     while (pages.has(number) || retired.has(number)) number++;
+    return number;
+  };
+  const open = (number = unusedNumber()): OpenPage => {
     const ids = createIdSpace(FAMILIES.length, LABEL_BITS - 1);
-    const page = { number, bits: new Map(FAMILIES), ids, wanted: new Set<number>() };
+    const page = { number, bits: new Map(FAMILIES), ids, wanted: new Set<number>(), waiting: new Map() };
     pages.set(number, page);
     return page;
   };
   open();
+  for (const [number, content] of memory.remembered('label')) {
+    const [page, bit] = [Math.floor(number / LABEL_BITS), number % LABEL_BITS];
+    const { ids, waiting } = pages.get(page) ?? open(page);
+    if (!ids.claim(bit)) continue;
+    const twin = waiting.get(content);
+    if (twin !== undefined) leaving.push({ page: pages.get(page)!, bit: twin });
+    waiting.set(content, bit);
+  }
+  for (const [program, page] of memory.remembered('program-page')) {
+    places.set(wordsOfProgram(program), Number(page));
+  }
 
   /** All or nothing. */
   const fits = (page: OpenPage, labels: ReadonlySet<number>): boolean => {
     const missing = [...labels].filter((label) => !page.bits.has(label));
     const taken: number[] = [];
-    for (let i = 0; i < missing.length; i++) {
-      const bit = page.ids.take();
+    const names = missing.map((label) => contents?.label(label) ?? '');
+    for (const name of names) {
+      const bit = page.waiting.get(name) ?? page.ids.take();
       if (bit === undefined) {
-        for (const back of taken) page.ids.release(back);
+        taken.forEach((back, i) => {
+          if (page.waiting.get(names[i]!) !== back) page.ids.release(back);
+        });
         return false;
       }
       taken.push(bit);
     }
-    missing.forEach((label, i) => page.bits.set(label, taken[i]!));
+    missing.forEach((label, i) => {
+      const [bit, name] = [taken[i]!, names[i]!];
+      page.bits.set(label, bit);
+      page.waiting.delete(name);
+      if (contents !== undefined) memory.note('label', page.number * LABEL_BITS + bit, name);
+    });
     for (const label of labels) page.wanted.add(label);
     return true;
   };
@@ -107,6 +134,15 @@ export function createPages(): Pages {
       return page.number;
     },
     end(keep) {
+      for (const whose of places.keys()) {
+        if (!placesNow.has(whose)) memory.drop('program-page', numberOfProgram(whose));
+      }
+      for (const [whose, page] of placesNow) {
+        if (places.get(whose) === page) continue;
+        const program = numberOfProgram(whose);
+        if (page === FIRST_PAGE) memory.drop('program-page', program);
+        else memory.note('program-page', program, String(page));
+      }
       places = placesNow;
       if (keep) return;
       for (const page of pages.values()) {
@@ -116,14 +152,33 @@ export function createPages(): Pages {
           leaving.push({ page, bit });
         }
         if (page.wanted.size > 0 || page.number === FIRST_PAGE) continue;
+        for (const bit of page.waiting.values()) leaving.push({ page, bit });
+        page.waiting.clear();
         pages.delete(page.number);
         retired.add(page.number);
       }
     },
     settle() {
-      for (const { page, bit } of leaving) page.ids.release(bit);
+      for (const page of pages.values()) {
+        for (const bit of page.waiting.values()) leaving.push({ page, bit });
+        page.waiting.clear();
+      }
+      for (const { page, bit } of leaving) {
+        page.ids.release(bit);
+        memory.drop('label', page.number * LABEL_BITS + bit);
+      }
       leaving = [];
       retired.clear();
     },
   };
+}
+
+/** `ep/direction` as a number, and back. */
+function numberOfProgram(whose: string): number {
+  const [ep, direction] = whose.split('/');
+  return 2 * Number(ep) + (direction === 'egress' ? 1 : 0);
+}
+
+function wordsOfProgram(number: number): string {
+  return `${Math.floor(number / 2)}/${number % 2 === 1 ? 'egress' : 'ingress'}`;
 }

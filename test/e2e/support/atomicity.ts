@@ -45,7 +45,7 @@ export interface AtomicNode {
   stop(): Promise<void>;
 }
 
-export interface AtomicityOptions extends Pick<EmbeddedOptions, 'kind'> {
+export interface AtomicityOptions extends Pick<EmbeddedOptions, 'kind' | 'journal'> {
   /**
    * Where the verdicts of the two states come from. `reference`: the reference evaluator, which wants models that do not change
    * afterwards. `target`: the switch before and after; then the model may be live.
@@ -91,7 +91,7 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
       onWrite(op);
     },
   });
-  const { engine, node } = embedded;
+  const { engine } = embedded;
   const stats: AtomicityStats = {
     updates: 0,
     writes: 0,
@@ -175,7 +175,7 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
     const opened = new Map<Probe, number>();
 
     const begin = (): readonly Probe[] => {
-      const now = node.names.ports;
+      const now = embedded.node.names.ports;
       const at = (ports: ReadonlyMap<number, string>, name: string): number[] =>
         [...ports].flatMap(([port, known]) => (known === name ? [port] : []));
       return packets.flatMap((packet) => {
@@ -276,14 +276,14 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
     };
     let result: ProgramResult;
     try {
-      result = await node.program(live);
+      result = await embedded.node.program(live);
     } finally {
       onWrite = () => undefined;
     }
     if (violation !== undefined) throw violation;
     stats.updates++;
     if (heldGates > 0) stats.updatesWithHolds++;
-    names = node.names.ports;
+    names = embedded.node.names.ports;
     model = next;
     owners = ownersNow;
     const failed = [...result.applied.failed.values()].map(({ message, row }) => `${row.table}: ${message}`);

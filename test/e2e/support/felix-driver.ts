@@ -98,6 +98,7 @@ async function startDriverProcess(
     env: {
       CALICO_P4_METRICS_LISTEN: `127.0.0.1:${port}`,
       CALICO_P4_NAMES_FILE: '',
+      CALICO_P4_JOURNAL_FILE: '',
       CALICO_P4_LOG_LEVEL: 'info',
       CALICO_P4_FELIX_HEARTBEAT_SECONDS: '1',
       ...env,
