@@ -30,6 +30,8 @@ export interface EmbeddedOptions {
   readonly kind?: 'embedded' | 'p4-dpdk';
   /** After every single operation that the switch has applied, before the next one. */
   readonly onWrite?: (op: TableOp) => void;
+  /** True: what is written from now on is lost. */
+  readonly isDead?: () => boolean;
   /** Default: those of the embedded switch. */
   readonly links?: NodeLinks;
   /** The driver's journal; default: it has none. */
@@ -40,14 +42,14 @@ export interface EmbeddedOptions {
 export const TARGET_KINDS = ['embedded', 'p4-dpdk'] as const;
 
 export async function startEmbeddedNode(options: EmbeddedOptions = {}): Promise<EmbeddedNode> {
-  const { kind = 'embedded', onWrite } = options;
+  const { kind = 'embedded', onWrite, isDead } = options;
   let now = 1000;
   const folder = mkdtempSync(path.join(tmpdir(), 'calico-p4-test-'));
   const server = await startSwitchServer({
     address: `unix:${path.join(folder, 'p4rt.sock')}`,
     deviceId: 1n,
     behaviour: kind === 'p4-dpdk' ? 'infrap4d' : 'specification',
-    createEngine: (spec) => watched(createInterpreter(spec, { now: () => now }), onWrite),
+    createEngine: (spec) => watched(createInterpreter(spec, { now: () => now }), onWrite, isDead),
   });
   const startDriver = async (): Promise<{ readonly target: Target; readonly node: Node; close(): void }> => {
     const target = await openTarget(
@@ -97,12 +99,17 @@ export async function startEmbeddedNode(options: EmbeddedOptions = {}): Promise<
   };
 }
 
-function watched(engine: Engine, onWrite: EmbeddedOptions['onWrite']): Engine {
+function watched(
+  engine: Engine,
+  onWrite: EmbeddedOptions['onWrite'],
+  isDead: EmbeddedOptions['isDead'],
+): Engine {
   if (onWrite === undefined) return engine;
   const apply = engine.apply.bind(engine);
   return {
     ...engine,
     apply(op) {
+      if (isDead?.() === true) return;
       apply(op);
       onWrite(op);
     },
