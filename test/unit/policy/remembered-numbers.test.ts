@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
+import { createFelixSession } from '../../../src/driver/felix/felix-session';
 import { openJournal, type Journal } from '../../../src/driver/journal';
+import { createPlacement } from '../../../src/driver/placement';
 import { logger } from '../../../src/log';
 import type { FelixModel } from '../../../src/model/model';
 import {
@@ -11,11 +13,13 @@ import {
   type EndpointPrograms,
   type PolicyCompiler,
 } from '../../../src/translators/policy/compiler';
+import { activeWorkloads } from '../../../src/translators/endpoints';
 import { rowContent, type Row } from '../../../src/translators/rows';
 import { arbitraryModel } from '../../support/arbitraries';
 import { arbitraryChange, changed } from '../../support/changes';
 import { modelOf, policyOf, ruleOf, tierOf, workloadOf } from '../../support/models';
 import { SEED as seed } from '../../seed';
+import { framesOf, recording, testWith } from '../driver/felix/recordings';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'calico-p4-numbers-'));
 let count = 0;
@@ -43,8 +47,12 @@ function start(file: string): Run {
 }
 
 /** As the driver does it. */
-function program({ compiler, journal }: Run, model: FelixModel, transition: boolean): readonly string[] {
-  const endpoints = endpointsOf(model);
+function program(
+  { compiler, journal }: Run,
+  model: FelixModel,
+  transition: boolean,
+  endpoints: readonly EndpointPrograms[] = endpointsOf(model),
+): readonly string[] {
   if (transition) {
     compiler.compile(model, endpoints, 'transition');
     journal.save();
@@ -83,6 +91,46 @@ test('after any updates', () => {
     { numRuns: Number(process.env['CALICO_P4_TEST_RUNS'] ?? 80), seed },
   );
   console.info(`seed ${seed}: ${rows} rows compared`);
+});
+
+describe('real streams, with a restart now and then', () => {
+  for (const [name, batch, restarts] of [
+    ['02-policy', 1, 10],
+    ['06-config-changes', 1, 20],
+    ['07-k8s-via-typha', 1, 10],
+    ['release-3.33.0-pre', 1, 20],
+    ['08s-scale-small', 200, 3],
+  ] as const) {
+    testWith(name)(
+      name,
+      () => {
+        const file = path.join(folder, name);
+        const session = createFelixSession();
+        let run = start(file);
+        let placement = createPlacement(2, [], run.journal, true);
+        let count = 0;
+        for (const frame of framesOf(recording(name))) {
+          session.push(frame);
+          if (!session.model.inSync || session.frames % batch > 0) continue;
+          const endpoints = placement.place(activeWorkloads(session.model));
+          const before = program(run, session.model, count % 2 === 1, endpoints);
+          if (++count % restarts > 0) continue;
+          run.journal.close();
+          run = start(file);
+          placement = createPlacement(2, [], run.journal, true);
+          const model = structuredClone(session.model);
+          const again = placement.place(activeWorkloads(model));
+          expect(again.map(({ ep, port }) => [ep, port])).toEqual(
+            endpoints.map(({ ep, port }) => [ep, port]),
+          );
+          expect(program(run, model, false, again)).toEqual(before);
+        }
+        expect(count).toBeGreaterThan(restarts);
+        run.journal.close();
+      },
+      120_000,
+    );
+  }
 });
 
 /** Sets and ranges of ports beyond one page, each in rules of some endpoints, which come and go. */
