@@ -77,6 +77,21 @@ export function createPlacement(
     remembered.set(name, { ep, port: Number(port) });
   }
 
+  /** The highest id stays in the memory when its endpoint has gone: ids are not used twice, over restarts neither. */
+  let highest: number | undefined;
+  const release = (ep: number): void => {
+    if (ep !== nextEp - 1) memory.drop('endpoint', ep);
+    else {
+      highest = ep;
+      memory.note('endpoint', ep, GONE);
+    }
+  };
+  const newId = (): number => {
+    if (highest !== undefined) memory.drop('endpoint', highest);
+    highest = undefined;
+    return nextEp++;
+  };
+
   const keptFor = (workload: WorkloadEndpoint): Place | undefined => {
     if (!isTrusted) return keptPlace(workload, delivered);
     const place = remembered.get(shortName(placeKey(workload)));
@@ -93,7 +108,7 @@ export function createPlacement(
       for (const [key, { ep }] of places) {
         if (wanted.has(key)) continue;
         places.delete(key);
-        memory.drop('endpoint', ep);
+        release(ep);
       }
       const usedPorts = new Set([...places.values()].map((place) => place.port));
       const usedEps = new Set([...places.values()].map((place) => place.ep));
@@ -115,7 +130,7 @@ export function createPlacement(
       // Read back once: later an address that comes back is a new pod.
       delivered.clear();
       foundAt.clear();
-      for (const { ep } of remembered.values()) if (!usedEps.has(ep)) memory.drop('endpoint', ep);
+      for (const { ep } of remembered.values()) if (!usedEps.has(ep)) release(ep);
       remembered.clear();
 
       let port = firstPort;
@@ -123,7 +138,7 @@ export function createPlacement(
         if (places.has(key)) continue;
         while (usedPorts.has(port)) port++;
         usedPorts.add(port);
-        places.set(key, { ep: nextEp++, port });
+        places.set(key, { ep: newId(), port });
       }
       for (const [key, { ep, port: own }] of places) {
         memory.note('endpoint', ep, `${own} ${shortName(key)}`);
@@ -133,6 +148,9 @@ export function createPlacement(
     },
   };
 }
+
+/** What stands for an id whose endpoint has gone: no port and name. */
+const GONE = '- gone';
 
 /** 0: the row is of no endpoint. */
 function endpointOf(row: Row): number {

@@ -80,6 +80,8 @@ interface Traffic {
   /** Datagrams of one flow, and those that were not answered. */
   readonly flow: number;
   readonly flowLost: number;
+  /** Milliseconds: the longest time without an answer of any datagram. */
+  readonly silence: number;
   /** Flows of one datagram each. */
   readonly flows: number;
   readonly flowsLost: number;
@@ -99,15 +101,21 @@ const CLIENT = `
 const { createSocket } = require('dgram');
 const { connect } = require('net');
 const to = '${B.v4}';
-const t = { flow: 0, flowLost: 0, flows: 0, flowsLost: 0, messages: 0, resets: 0, connections: 0, connectionsLost: 0, leaked: 0 };
+const t = { flow: 0, flowLost: 0, flows: 0, flowsLost: 0, messages: 0, resets: 0, connections: 0, connectionsLost: 0, leaked: 0, silence: 0 };
 let going = true;
 const udp = createSocket('udp4');
-udp.on('message', () => t.flowLost--);
+let heard = 0;
+const hear = () => {
+  const now = performance.now();
+  if (heard > 0) t.silence = Math.max(t.silence, Math.round(now - heard));
+  heard = now;
+};
+udp.on('message', () => { t.flowLost--; hear(); });
 const one = () => { t.flow++; t.flowLost++; udp.send('x', 7, to, () => undefined); };
 const fresh = () => {
   const s = createSocket('udp4');
   t.flows++; t.flowsLost++;
-  s.on('message', () => { t.flowsLost--; s.close(); });
+  s.on('message', () => { t.flowsLost--; hear(); s.close(); });
   s.send('x', 7, to, () => undefined);
 };
 const denied = createSocket('udp4');
@@ -257,7 +265,7 @@ describeEngine('what is killed under traffic', { root: true }, () => {
   }
 
   function note(what: string, rows: number | string, t: Traffic): void {
-    const packets = `${t.flowLost + t.flowsLost} of ${t.flow + t.flows} datagrams lost`;
+    const packets = `${t.flowLost + t.flowsLost} of ${t.flow + t.flows} datagrams lost, at most ${t.silence} ms without an answer`;
     const opened = `${t.connectionsLost} of ${t.connections} new connections not answered`;
     measured.push(
       `killed: ${what}: ${rows} rows written; ${packets}; ${t.resets} of 1 connection broken; ${opened}`,
