@@ -43,6 +43,9 @@ export function createNodeNumbers(
   };
 }
 
+/** What is remembered by a node's number, beside what it stands for. */
+const PAGES = ['dport-page', 'sport-page'] as const;
+
 function createNumbers(
   space: 'node' | 'outcome',
   { first, last, start }: { readonly first: number; readonly last: number; readonly start: number },
@@ -83,6 +86,7 @@ function createNumbers(
       for (const id of waiting) {
         ids.release(id);
         memory.drop(space, id);
+        if (space === 'node') for (const page of PAGES) memory.drop(page, id);
       }
       waiting.clear();
       byContent.clear();
