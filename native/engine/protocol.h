@@ -87,6 +87,8 @@ enum port_kind {
 #define ATTACH_PERSIST 1
 /* Bring the interface up. */
 #define ATTACH_UP 2
+/* The message ends with the number of a VLAN: frames have its tag outside, and none inside the engine. */
+#define ATTACH_VLAN 4
 #define DETACH_REMOVE 1
 
 enum idle_mode {

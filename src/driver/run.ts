@@ -4,7 +4,7 @@ import { CalicoP4Error } from '../errors';
 import { logger } from '../log';
 import type { FelixModel } from '../model/model';
 import { linksOf, type DriverConfig } from './config';
-import { createFelixLink, type FelixLink } from './felix/felix-link';
+import { createFelixLink, type FelixBatch, type FelixLink } from './felix/felix-link';
 import { openFelixSource } from './felix/felix-source';
 import type { FelixStreams } from './felix/felix-streams';
 import { watchLogRules } from './log-rules';
@@ -24,9 +24,13 @@ const GRACE = 2000;
  * Runs until the link ends; over a socket, serves the next Felix then. What is on the target stays there, whatever the reason: policy
  * goes on while Felix restarts. A target that goes away, or that another controller takes, is waited for.
  *
+ * @param onEnforced told after each write to the target: the number of Felix's last frame that is in it, from 0
  * @throws CalicoP4Error FELIX_*, CONFIG_INVALID, and at the first connection PIPELINE_MISMATCH. Returns only after SIGTERM or SIGINT.
  */
-export async function runNodeDriver(config: DriverConfig): Promise<void> {
+export async function runNodeDriver(
+  config: DriverConfig,
+  onEnforced: (frame: number) => void = () => undefined,
+): Promise<void> {
   const log = logger('driver');
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -87,8 +91,9 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
     });
     return node.program(model);
   };
-  const onProgrammed = (result: ProgramResult): void => {
+  const onProgrammed = (result: ProgramResult, batch: FelixBatch | undefined): void => {
     observer?.onProgrammed(result);
+    if (batch !== undefined) onEnforced(batch.frame);
     const { written, inserted, modified, deleted } = result.applied;
     if (node === undefined) return;
     const current = node;

@@ -17,6 +17,7 @@ const PORTS = z.array(
       netns: z.string(),
       mtu: z.number(),
       mac: z.string(),
+      vlan: z.number().default(0),
       persistent: z.boolean(),
     }),
   ]),
@@ -54,9 +55,9 @@ export function readPortFile(file: string, boot = bootId()): FoundPorts {
 }
 
 export function writePortFile(file: string, ports: ReadonlyMap<number, PortSpec>, boot = bootId()): void {
-  const plain = [...ports].map(([port, { kind, name, netns, mtu, mac, persistent }]) => [
+  const plain = [...ports].map(([port, { kind, name, netns, mtu, mac, vlan, persistent }]) => [
     port,
-    { kind, name, netns, mtu, mac, persistent },
+    { kind, name, netns, mtu, mac, vlan, persistent },
   ]);
   writeFileSync(`${file}.new`, `${JSON.stringify({ boot, ports: plain })}\n`, { mode: 0o600 });
   renameSync(`${file}.new`, file);

@@ -17,6 +17,7 @@ const spec = (name: string, netns: string): PortSpec => ({
   netns,
   mtu: 1500,
   mac: '',
+  vlan: 0,
   persistent: true,
 });
 const ports = new Map([
