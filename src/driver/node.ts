@@ -5,6 +5,7 @@
 import type { FelixModel } from '../model/model';
 import { workloadKey } from '../model/model';
 import type { ApplyResult, Reconciler } from '../p4target/reconciler';
+import type { RowsByTable } from '../p4target/row-tracker';
 import {
   activeWorkloads,
   endpointParts,
@@ -16,6 +17,7 @@ import { createPolicyCompiler } from '../translators/policy/compiler';
 import { partChanges, type RowParts } from '../translators/row-parts';
 import type { Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
+import type { Journal } from './journal';
 import { namesOf, NO_NAMES, type TargetNames } from './names';
 import { createPlacement } from './placement';
 import { createWatch } from './watch';
@@ -25,6 +27,8 @@ export interface NodeOptions {
   readonly ports: NodePorts & { readonly firstPod: number };
   /** Default: those of the embedded switch. */
   readonly links?: NodeLinks;
+  /** Default: none, and a restart of the driver gives new numbers to most of what is on the target. */
+  readonly journal?: Pick<Journal, 'remembered' | 'note' | 'drop' | 'rows' | 'save' | 'settle'>;
 }
 
 export interface ProgramResult {
@@ -49,6 +53,12 @@ export interface Node {
    * @throws CalicoP4Error TARGET_*: the target could not be reached or written at all
    */
   program(model: FelixModel): Promise<ProgramResult>;
+  /**
+   * Writes the rows of the last `program` again to a target that was read or restarted since. Another controller's endpoints keep it from
+   * that: what their numbers stand for is for `program` to settle.
+   * @throws CalicoP4Error TARGET_*
+   */
+  restore(): Promise<void>;
   readonly names: TargetNames;
   readonly rows: readonly Row[];
   /** Rows on the target by table, as far as they were acknowledged. */
@@ -56,11 +66,17 @@ export interface Node {
 }
 
 /** Reads the target back first: what it holds keeps its place. */
-export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: NodeOptions): Promise<Node> {
+export async function createNode({
+  reconciler,
+  ports,
+  links = EMBEDDED_LINKS,
+  journal,
+}: NodeOptions): Promise<Node> {
+  if (journal !== undefined) reconciler.expect(journal.rows);
   await reconciler.load();
-  const found = [...reconciler.actual.values()].flatMap((table) => [...table.values()]);
-  const placement = createPlacement(ports.firstPod, found);
-  const compiler = createPolicyCompiler();
+  const found = rowsOf(reconciler.actual);
+  const placement = createPlacement(ports.firstPod, found, journal, reconciler.trusted);
+  const compiler = createPolicyCompiler(journal === undefined ? {} : { memory: journal });
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
   let describe: () => TargetNames = () => NO_NAMES;
@@ -90,15 +106,24 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       return describe();
     },
     get rows() {
-      return [...reconciler.desired.values()].flatMap((table) => [...table.values()]);
+      return rowsOf(reconciler.desired);
     },
     rowCounts: () => new Map([...reconciler.actual].map(([table, held]) => [table, held.size])),
+    async restore() {
+      if (reconciler.loaded || placed === undefined) return;
+      await reconciler.load();
+      if (placement.avoid(rowsOf(reconciler.actual))) {
+        placed = undefined;
+        return;
+      }
+      await reconciler.apply();
+    },
     async program(model) {
       // Another connection: another controller may have been there, with endpoints of its own.
       if (!reconciler.loaded) {
         await reconciler.load();
         placed = undefined;
-        placement.avoid([...reconciler.actual.values()].flatMap((table) => [...table.values()]));
+        placement.avoid(rowsOf(reconciler.actual));
       }
       const began = performance.now();
       const { workloads, policies, profiles, hosts, hostEndpoints, config } = model;
@@ -122,6 +147,7 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
         const { removed, written } = transition.changes;
         reconciler.changeDesired([...removed.values(), ...wayChanges.removed], written.values());
         sideBySide = transition.phase === 'transition';
+        journal?.save();
         between = await reconciler.apply(sideBySide);
       }
       programsMoved = false;
@@ -142,8 +168,12 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       waysMoved = false;
       placed = { endpoints, found };
       // After the transition the gates lead to the new programs, and what goes now is nothing that these ask for.
+      journal?.save();
       const applied = both(between, await reconciler.apply(sideBySide));
-      if (applied.failed.size === 0) compiler.settle();
+      if (applied.failed.size === 0) {
+        compiler.settle();
+        journal?.settle(reconciler.digest);
+      }
 
       const failures = endpointFailures(applied, endpoints);
       const { up, down } =
@@ -173,6 +203,10 @@ function whoIsUp(
   const whole = endpoints.filter(({ ep }) => !failed.has(ep));
   const up = new Set(whole.map(({ workload }) => workloadKey(workload.id)));
   return { up, down: new Set(named.filter((key) => !up.has(key))) };
+}
+
+function rowsOf(state: RowsByTable): readonly Row[] {
+  return [...state.values()].flatMap((table) => [...table.values()]);
 }
 
 /** What failed in the first apply was tried again by the second, whose word is the last. */

@@ -121,7 +121,7 @@ function gatesMinding(
 }
 
 /** What look-ups in a space give before and after, where that differs. Undefined when it is too much to find out. */
-function movesOf(
+export function movesOf(
   space: string,
   delta: Delta,
   actual: RowsByTable,

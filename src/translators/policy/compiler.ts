@@ -5,18 +5,20 @@ import { rowKey } from '../rows';
 import { createPrefixCache } from './address';
 import type { AddressClasses, ClassChanges } from './address-classes';
 import { createAddressClasses } from './address-classes';
+import { createContents } from './contents';
 import { createDiagram } from './diagram';
 import type { Branch, Leaf, Node } from './diagram-node';
 import { createForms } from './forms';
-import { createIdSpace } from './ids';
 import { createIntervals } from './intervals';
 import type { Membership, SetChanges } from './ip-sets';
 import { createIpSets, NO_MEMBERS } from './ip-sets';
 import { createLabels } from './labels';
 import { listChanges } from './list-changes';
+import { createNodeNumbers } from './node-numbers';
 import { createNodeRows, type UpdateResult } from './node-rows';
+import { NO_MEMORY, type NumberMemory } from './number-memory';
 import type { Direction, Outcome } from './outcomes';
-import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT } from './outcomes';
+import { describeStep, OUTCOME_LIMIT } from './outcomes';
 import type { Page } from './pages';
 import { createPages, PAGE_ROOM } from './pages';
 import { createPortLabels } from './port-labels';
@@ -81,19 +83,23 @@ const LABELS_MAX = 1_000;
 const INTERVALS_MAX = 1_000;
 /** The page of a program that asks nothing of addresses. */
 const NO_PAGE = 1;
-/** Bit 31 marks leaves. */
-const NODE_MAX = 0x7fff_ffff;
 
 /**
  * `firstId` is where the numbers of nodes begin (default 1), `outcomeLimit` the size of the target's counter `outcomes`
- * (default 65,536), `limits` what diagrams may take (default SIZE_LIMITS).
+ * (default 65,536), `limits` what diagrams may take (default SIZE_LIMITS), `memory` where numbers are kept for the next process.
  */
 export function createPolicyCompiler(
-  options: { readonly firstId?: number; readonly outcomeLimit?: number; readonly limits?: SizeLimits } = {},
+  options: {
+    readonly firstId?: number;
+    readonly outcomeLimit?: number;
+    readonly limits?: SizeLimits;
+    readonly memory?: NumberMemory;
+  } = {},
 ): PolicyCompiler {
   const start = options.firstId ?? 1;
   const outcomeLimit = options.outcomeLimit ?? OUTCOME_LIMIT;
   const limits = options.limits ?? SIZE_LIMITS;
+  const memory = options.memory ?? NO_MEMORY;
   const intervals = createIntervals();
   const prefixes = createPrefixCache();
   const labels = createLabels();
@@ -108,15 +114,19 @@ export function createPolicyCompiler(
     labelsOf: (group) => labelsOf(group),
   });
   const rows = createRowStore();
-  const pages = createPages();
+  const contents = options.memory === undefined ? undefined : createContents(labels);
+  const pages = createPages(memory, contents);
   const openPages = new Map<number, OpenPage>();
-  const ports = { dport: createPortLabels('dport', rows), sport: createPortLabels('sport', rows) };
+  const ports = {
+    dport: createPortLabels('dport', rows, memory, contents),
+    sport: createPortLabels('sport', rows, memory, contents),
+  };
+  const numbers = createNodeNumbers({ start, outcomeLimit }, memory, contents);
   const nodeRows = createNodeRows(
     diagram,
     rows,
     { page: (number) => openPages.get(number)!, ...ports, intervals },
-    createIdSpace(1, NODE_MAX, start),
-    createIdSpace(FIRST_OUTCOME, outcomeLimit - 1),
+    numbers,
     limits,
   );
 
@@ -357,6 +367,7 @@ export function createPolicyCompiler(
   return {
     compile,
     settle: () => {
+      numbers.settle();
       pages.settle();
       ports.dport.settle();
       ports.sport.settle();

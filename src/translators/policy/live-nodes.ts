@@ -4,7 +4,7 @@ import type { Closure } from './closures';
 import type { Diagram } from './diagram';
 import type { Branch, Leaf, Node } from './diagram-node';
 import { stepsOf } from './diagram-node';
-import type { IdSpace } from './ids';
+import type { NodeNumbers } from './node-numbers';
 import type { Outcome } from './outcomes';
 import { leafId, OUTCOME_MISS, OUTCOME_OVERFLOW_ALLOW, OUTCOME_OVERFLOW_DENY } from './outcomes';
 import type { PortMask } from './port-labels';
@@ -97,7 +97,7 @@ export interface LiveNodes {
 const LEVELS = 5;
 const PARAM_NAMES = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'] as const;
 
-export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: IdSpace): LiveNodes {
+export function createLiveNodes(diagram: Diagram, numbers: NodeNumbers): LiveNodes {
   const branches = new Map<Branch, LiveBranch>();
   const leaves = new Map<Leaf, LiveLeaf>();
   const byId = new Map<number, Branch>();
@@ -110,7 +110,7 @@ export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: 
   const branchOf = (node: Branch): LiveBranch => {
     let found = branches.get(node);
     if (found === undefined) {
-      const id = nodeIds.take()!;
+      const id = numbers.branch(node);
       found = {
         node,
         id,
@@ -136,7 +136,7 @@ export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: 
 
   /** Where the counters are used up, leaves share one for each verdict. */
   const takeOutcome = (leaf: Leaf): Outcome => {
-    const id = outcomeIds.take();
+    const id = numbers.leaf(leaf);
     const { verdict } = leaf;
     if (id !== undefined) return { id, verdict, rules: stepsOf(leaf) };
     overflowing++;
@@ -187,7 +187,7 @@ export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: 
       unused.branches.delete(branch);
       branches.delete(branch.node);
       byId.delete(branch.id);
-      nodeIds.release(branch.id);
+      numbers.freeBranch(branch.id);
     },
     dropLeaf(live) {
       const { id } = live.outcome;
@@ -195,7 +195,7 @@ export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: 
       leaves.delete(live.leaf);
       if (id !== OUTCOME_OVERFLOW_ALLOW.id && id !== OUTCOME_OVERFLOW_DENY.id) {
         outcomes.delete(id);
-        outcomeIds.release(id);
+        numbers.freeLeaf(id);
       } else if (--overflowing === 0) {
         outcomes.delete(OUTCOME_OVERFLOW_ALLOW.id);
         outcomes.delete(OUTCOME_OVERFLOW_DENY.id);

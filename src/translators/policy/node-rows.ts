@@ -3,10 +3,10 @@ import type { Values } from './branch-rows';
 import { createBranchRows } from './branch-rows';
 import type { Diagram } from './diagram';
 import type { Branch, Leaf, Node } from './diagram-node';
-import type { IdSpace } from './ids';
 import type { IntervalSet } from './intervals';
 import type { NextParams } from './live-nodes';
 import { createLiveNodes } from './live-nodes';
+import type { NodeNumbers } from './node-numbers';
 import type { Outcome } from './outcomes';
 import { listChanges } from './list-changes';
 import type { TooLarge } from './program-visits';
@@ -63,16 +63,15 @@ export interface UpdateResult {
   readonly kept: boolean;
 }
 
-/** `nodeIds` and `outcomeIds` are for this one alone. */
+/** `numbers` are for this one alone. */
 export function createNodeRows(
   diagram: Diagram,
   rows: RowStore,
   values: Values,
-  nodeIds: IdSpace,
-  outcomeIds: IdSpace,
+  numbers: NodeNumbers,
   limits: SizeLimits,
 ): NodeRows {
-  const nodes = createLiveNodes(diagram, nodeIds, outcomeIds);
+  const nodes = createLiveNodes(diagram, numbers);
   const branchRows = createBranchRows(diagram, nodes, rows, values, limits.program);
   const visits = createProgramVisits(diagram, nodes, branchRows, limits);
   let last: Last = { programs: [], kept: [], refused: NONE_REFUSED, all: true };

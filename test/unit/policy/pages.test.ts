@@ -153,7 +153,7 @@ test('labels of ports that do not fit a page take another one, and come back aft
   const ports = createPortLabels('dport', rows);
   const set = (n: number): ReturnType<typeof intervals.of> =>
     intervals.of([{ first: 100 * n, last: 100 * n + 50 }]);
-  const masks = Array.from({ length: 300 }, (_, n) => ports.take(6, [set(n)]));
+  const masks = Array.from({ length: 300 }, (_, n) => ports.take(6, [set(n)], n + 1));
   ports.update();
   expect(new Set(masks.map(({ page }) => page))).toEqual(new Set([0x6_0001, 0x6_0002]));
   for (const [n, mask] of masks.entries()) {
@@ -167,7 +167,7 @@ test('labels of ports that do not fit a page take another one, and come back aft
   for (const mask of masks) ports.release(mask);
   ports.update();
   expect(rows.rows.size).toBe(0);
-  const page = (n: number): number => ports.take(6, [set(n)]).page;
+  const page = (n: number): number => ports.take(6, [set(n)], n + 1).page;
   expect(page(600)).toBe(0x6_0002);
   ports.settle();
   expect(page(601)).toBe(0x6_0001);
