@@ -1,0 +1,115 @@
+/** Real Felix with calico-p4's driver: what is made with kubectl is what packets between pods meet. */
+import { describeTestbed } from '../../support/testbed/binaries';
+import { felixConfiguration, ingressPolicy, interfaceOf, type PodPlan } from '../../support/testbed/calico-objects';
+import { startTestNode, type TestNode } from '../../support/testbed/node';
+import { eventually } from '../../support/testbed/supervisor';
+import { canConnect, startEchoServer, startTraffic, TRAFFIC_PORT } from '../../support/testbed/traffic';
+
+const PODS = [
+  { namespace: 'shop', name: 'client', labels: { app: 'client' }, ipv4: '10.65.0.10', ipv6: 'fd00:65::10' },
+  { namespace: 'shop', name: 'stranger', labels: { app: 'stranger' }, ipv4: '10.65.0.12', ipv6: 'fd00:65::12' },
+  { namespace: 'shop', name: 'web', labels: { app: 'web' }, ipv4: '10.65.0.11', ipv6: 'fd00:65::11' },
+] as const satisfies readonly PodPlan[];
+const WEB = PODS[2];
+const ONLY = (app: string): ReturnType<typeof ingressPolicy> =>
+  ingressPolicy('shop', 'web', { app: 'web' }, [
+    {
+      labels: { app },
+      ports: [
+        ['TCP', TRAFFIC_PORT],
+        ['UDP', TRAFFIC_PORT],
+      ],
+    },
+  ]);
+
+describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => {
+  let node: TestNode;
+  let web: { readonly stop: () => void } | undefined;
+
+  beforeAll(async () => {
+    node = await startTestNode(binaries, PODS);
+    web = await startEchoServer(node.pod('web'));
+  }, 120_000);
+  afterAll(async () => {
+    web?.stop();
+    await node.stop();
+  }, 60_000);
+
+  /** Whom web answers, in both families, who must agree. */
+  const answered = async (): Promise<readonly string[]> => {
+    const found: string[] = [];
+    for (const { name } of PODS) {
+      if (name === 'web') continue;
+      const four = await canConnect(node.pod(name), WEB.ipv4);
+      const six = await canConnect(node.pod(name), WEB.ipv6);
+      if (four && six) found.push(name);
+      else if (four !== six) found.push(`${name} with ${four ? 'IPv4' : 'IPv6'} only`);
+    }
+    return found;
+  };
+  const untilAnswered = (...wanted: readonly string[]): Promise<unknown> =>
+    eventually(
+      `web to answer ${wanted.join(', ')}`,
+      async () => {
+        const found = await answered();
+        if (found.join() !== wanted.join()) throw new Error(`it answers ${found.join(', ')}`);
+        return true;
+      },
+      { logs: [node.felix.log] },
+    );
+
+  it('pods without policy reach each other, and Felix knows that they are up', async () => {
+    await untilAnswered('client', 'stranger');
+    expect(node.podsUp()).toHaveLength(PODS.length);
+    for (const { name } of PODS) expect(node.podsUp().some((file) => file.includes(`shop%2f${name}`))).toBe(true);
+  });
+
+  it('a policy that kubectl applies is what packets meet, and so is its change and its end', async () => {
+    await node.controlPlane.apply(ONLY('client'));
+    await untilAnswered('client');
+    await node.controlPlane.apply(ONLY('stranger'));
+    await untilAnswered('stranger');
+    // A label of a pod is enough, too.
+    await node.controlPlane.kubectl(['-n', 'shop', 'label', 'pod', 'client', 'app=stranger', '--overwrite']);
+    await untilAnswered('client', 'stranger');
+    await node.controlPlane.kubectl(['-n', 'shop', 'label', 'pod', 'client', 'app=client', '--overwrite']);
+    await untilAnswered('stranger');
+    await node.controlPlane.kubectl(['-n', 'shop', 'delete', 'networkpolicy', 'web']);
+    await untilAnswered('client', 'stranger');
+  });
+
+  it('a changed FelixConfiguration restarts Felix and with it the driver; nothing is written, no packet is lost', async () => {
+    await node.controlPlane.apply(ONLY('client'));
+    await untilAnswered('client');
+    const traffic = await startTraffic(node.pod('client'), node.pod('web'), WEB.ipv4);
+    try {
+      const [felix, driver] = [node.felix.pid()!, node.driverPid()];
+      await traffic.report();
+      await node.controlPlane.apply(felixConfiguration({ defaultEndpointToHostAction: 'Drop', ipv6Support: true, failsafeInboundHostPorts: [] }));
+      await eventually('another Felix', () => (node.felix.pid() ?? felix) !== felix || undefined);
+      await node.untilReady();
+      expect(node.driverPid()).not.toBe(driver);
+      const { datagrams, stream, connections } = await traffic.report();
+      expect({ datagrams: datagrams.lost, stream: stream.broken, connections: connections.failed }).toEqual({
+        datagrams: 0,
+        stream: '',
+        connections: 0,
+      });
+      expect(datagrams.sent).toBeGreaterThan(100);
+    } finally {
+      traffic.stop();
+    }
+    await untilAnswered('client');
+  });
+
+  it('a pod that goes is closed', async () => {
+    expect(await node.metric('calico_p4_endpoints{state="up"}')).toBe(PODS.length);
+    await node.controlPlane.kubectl(['-n', 'shop', 'delete', 'pod', 'stranger', '--wait=false', '--force']);
+    await eventually('one pod less', async () => {
+      return (await node.metric('calico_p4_endpoints{state="up"}')) === PODS.length - 1 || undefined;
+    });
+    expect(node.podsUp().some((file) => file.includes('stranger'))).toBe(false);
+    expect(await canConnect(node.pod('stranger'), WEB.ipv4)).toBe(false);
+    expect(interfaceOf(WEB)).toMatch(/^cali/);
+  });
+});
