@@ -1,13 +1,24 @@
 /** Real Felix with calico-p4's driver: what is made with kubectl is what packets between pods meet. */
 import { describeTestbed } from '../../support/testbed/binaries';
-import { felixConfiguration, ingressPolicy, interfaceOf, type PodPlan } from '../../support/testbed/calico-objects';
+import {
+  felixConfiguration,
+  ingressPolicy,
+  interfaceOf,
+  type PodPlan,
+} from '../../support/testbed/calico-objects';
 import { startTestNode, type TestNode } from '../../support/testbed/node';
 import { eventually } from '../../support/testbed/supervisor';
 import { canConnect, startEchoServer, startTraffic, TRAFFIC_PORT } from '../../support/testbed/traffic';
 
 const PODS = [
   { namespace: 'shop', name: 'client', labels: { app: 'client' }, ipv4: '10.65.0.10', ipv6: 'fd00:65::10' },
-  { namespace: 'shop', name: 'stranger', labels: { app: 'stranger' }, ipv4: '10.65.0.12', ipv6: 'fd00:65::12' },
+  {
+    namespace: 'shop',
+    name: 'stranger',
+    labels: { app: 'stranger' },
+    ipv4: '10.65.0.12',
+    ipv6: 'fd00:65::12',
+  },
   { namespace: 'shop', name: 'web', labels: { app: 'web' }, ipv4: '10.65.0.11', ipv6: 'fd00:65::11' },
 ] as const satisfies readonly PodPlan[];
 const WEB = PODS[2];
@@ -24,15 +35,15 @@ const ONLY = (app: string): ReturnType<typeof ingressPolicy> =>
 
 describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => {
   let node: TestNode;
-  let web: { readonly stop: () => void } | undefined;
+  const stops: (() => void | Promise<void>)[] = [];
 
   beforeAll(async () => {
     node = await startTestNode(binaries, PODS);
-    web = await startEchoServer(node.pod('web'));
+    stops.push(() => node.stop());
+    stops.push((await startEchoServer(node.pod('web'))).stop);
   }, 120_000);
   afterAll(async () => {
-    web?.stop();
-    await node.stop();
+    for (const stop of stops.reverse()) await stop();
   }, 60_000);
 
   /** Whom web answers, in both families, who must agree. */
@@ -61,7 +72,8 @@ describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => 
   it('pods without policy reach each other, and Felix knows that they are up', async () => {
     await untilAnswered('client', 'stranger');
     expect(node.podsUp()).toHaveLength(PODS.length);
-    for (const { name } of PODS) expect(node.podsUp().some((file) => file.includes(`shop%2f${name}`))).toBe(true);
+    for (const { name } of PODS)
+      expect(node.podsUp().some((file) => file.includes(`shop%2f${name}`))).toBe(true);
   });
 
   it('a policy that kubectl applies is what packets meet, and so is its change and its end', async () => {
@@ -81,11 +93,17 @@ describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => 
   it('a changed FelixConfiguration restarts Felix and with it the driver; nothing is written, no packet is lost', async () => {
     await node.controlPlane.apply(ONLY('client'));
     await untilAnswered('client');
-    const traffic = await startTraffic(node.pod('client'), node.pod('web'), WEB.ipv4);
+    const traffic = await startTraffic(node.pod('client'), WEB.ipv4);
     try {
       const [felix, driver] = [node.felix.pid()!, node.driverPid()];
       await traffic.report();
-      await node.controlPlane.apply(felixConfiguration({ defaultEndpointToHostAction: 'Drop', ipv6Support: true, failsafeInboundHostPorts: [] }));
+      await node.controlPlane.apply(
+        felixConfiguration({
+          defaultEndpointToHostAction: 'Drop',
+          ipv6Support: true,
+          failsafeInboundHostPorts: [],
+        }),
+      );
       await eventually('another Felix', () => (node.felix.pid() ?? felix) !== felix || undefined);
       await node.untilReady();
       expect(node.driverPid()).not.toBe(driver);

@@ -36,7 +36,7 @@ export function findBinaries(): Binaries | undefined {
     controllerManager: program('kube-controller-manager'),
     kubectl: program('kubectl'),
     felix: process.env['CALICO_FELIX'] ?? program('calico-felix'),
-    crds: path.join(folder, 'crds'),
+    crds: process.env['CALICO_CRDS'] ?? path.join(folder, 'crds'),
   };
 }
 
@@ -63,6 +63,8 @@ export function describeTestbed(
     });
     return;
   }
+  if (process.env['TESTBED_REQUIRED'] === '1')
+    throw new Error(`${name}: ${why} (TESTBED_REQUIRED=1 forbids to skip it)`);
   process.stderr.write(`skipped: ${name}: ${why}\n`);
   describe.skip(`${name} (skipped: ${why})`, () => {
     it('needs the test bed', () => undefined);

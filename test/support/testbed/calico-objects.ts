@@ -70,7 +70,9 @@ export function podObject(node: string, { namespace, name, labels, ipv4, ipv6 }:
       namespace,
       labels,
       annotations: {
-        'cni.projectcalico.org/containerID': createHash('sha256').update(`${namespace}/${name}`).digest('hex'),
+        'cni.projectcalico.org/containerID': createHash('sha256')
+          .update(`${namespace}/${name}`)
+          .digest('hex'),
         'cni.projectcalico.org/podIP': `${ipv4}/32`,
         'cni.projectcalico.org/podIPs': `${ipv4}/32,${ipv6}/128`,
       },
@@ -95,7 +97,10 @@ export function ingressPolicy(
   namespace: string,
   name: string,
   podLabels: Readonly<Record<string, string>>,
-  from: readonly { readonly labels: Readonly<Record<string, string>>; readonly ports: readonly (readonly [string, number])[] }[],
+  from: readonly {
+    readonly labels: Readonly<Record<string, string>>;
+    readonly ports: readonly (readonly [string, number])[];
+  }[],
 ): Manifest {
   return {
     apiVersion: 'networking.k8s.io/v1',

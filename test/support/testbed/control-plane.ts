@@ -137,7 +137,11 @@ interface Keys {
 
 function apiserverArguments(
   folder: string,
-  { etcdEndpoint, secure, keys }: { readonly etcdEndpoint: string; readonly secure: number; readonly keys: Keys },
+  {
+    etcdEndpoint,
+    secure,
+    keys,
+  }: { readonly etcdEndpoint: string; readonly secure: number; readonly keys: Keys },
 ): readonly string[] {
   const tokens = path.join(folder, 'tokens.csv');
   writeFileSync(tokens, `${TOKEN},testbed,testbed,system:masters\n`, { mode: 0o600 });

@@ -10,7 +10,14 @@ import { endProcesses, processesWith } from '../../../src/lab/processes';
 import { podMac, spellMac } from '../../../src/translators/links';
 import { Namespace } from '../../e2e/engine/namespaces';
 import type { Binaries } from './binaries';
-import { clusterObjects, interfaceOf, namespaceObject, podObject, type PodPlan } from './calico-objects';
+import {
+  clusterObjects,
+  defaultTier,
+  interfaceOf,
+  namespaceObject,
+  podObject,
+  type PodPlan,
+} from './calico-objects';
 import { type ControlPlane, freePort, startControlPlane } from './control-plane';
 import { eventually, supervise, type Supervised } from './supervisor';
 
@@ -23,9 +30,9 @@ export interface TestNode {
   /** The P4Runtime server; the engine is another process, which lives on without it. */
   readonly server: Supervised;
   /** @throws when there is none */
-  enginePid(): number;
+  readonly enginePid: () => number;
   /** @throws when there is none */
-  driverPid(): number;
+  readonly driverPid: () => number;
   /** The namespace of a pod of the plan. */
   pod(name: string): Namespace;
   /** What the driver's /readyz says; undefined when nobody answers. */
@@ -60,6 +67,7 @@ export async function startTestNode(binaries: Binaries, plan: readonly PodPlan[]
     undo.push(() => controlPlane.stop());
     await controlPlane.apply(
       ...clusterObjects(NODE_NAME),
+      ...(hasTiers(binaries) ? [defaultTier()] : []),
       ...[...new Set(plan.map(({ namespace }) => namespace))].map(namespaceObject),
     );
 
@@ -152,6 +160,11 @@ export async function startTestNode(binaries: Binaries, plan: readonly PodPlan[]
 }
 
 const FIRST_PORT = 2;
+
+/** Felix from 3.29 waits for tiers; before, there is no such resource. */
+function hasTiers({ crds }: Binaries): boolean {
+  return readdirSync(crds).some((file) => file.endsWith('_tiers.yaml'));
+}
 
 /** How calico-node is set up for an external dataplane and the Kubernetes datastore. */
 export function felixEnvironment(kubeconfig: string): NodeJS.ProcessEnv {
