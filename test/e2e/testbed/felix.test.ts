@@ -69,11 +69,20 @@ describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => 
       { logs: [node.felix.log] },
     );
 
-  it('pods without policy reach each other, and Felix knows that they are up', async () => {
+  /** Until another Felix with another driver is in sync. */
+  const untilAnother = async (end: () => void | Promise<void>): Promise<void> => {
+    const before = node.felix.pid();
+    await end();
+    await eventually('another Felix', () => {
+      const now = node.felix.pid();
+      return (now !== undefined && now !== before) || undefined;
+    });
+    await node.untilReady();
+  };
+
+  it('pods without policy reach each other', async () => {
     await untilAnswered('client', 'stranger');
-    expect(node.podsUp()).toHaveLength(PODS.length);
-    for (const { name } of PODS)
-      expect(node.podsUp().some((file) => file.includes(`shop%2f${name}`))).toBe(true);
+    expect(await node.metric('calico_p4_endpoints{state="up"}')).toBe(PODS.length);
   });
 
   it('a policy that kubectl applies is what packets meet, and so is its change and its end', async () => {
@@ -93,27 +102,24 @@ describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => 
   it('a changed FelixConfiguration restarts Felix and with it the driver; nothing is written, no packet is lost', async () => {
     await node.controlPlane.apply(ONLY('client'));
     await untilAnswered('client');
+    // Numbers of nodes and labels follow from the history of a run of the driver: one that changed nothing is what counts.
+    await untilAnother(() => {
+      node.felix.kill('SIGTERM');
+    });
     const traffic = await startTraffic(node.pod('client'), WEB.ipv4);
     try {
-      const [felix, driver] = [node.felix.pid()!, node.driverPid()];
-      await traffic.report();
-      await node.controlPlane.apply(
-        felixConfiguration({
-          defaultEndpointToHostAction: 'Drop',
-          ipv6Support: true,
-          failsafeInboundHostPorts: [],
-        }),
-      );
-      await eventually('another Felix', () => (node.felix.pid() ?? felix) !== felix || undefined);
-      await node.untilReady();
+      const driver = node.driverPid();
+      await traffic.reset();
+      await untilAnother(() => node.controlPlane.apply(felixConfiguration({ reportingInterval: '20s' })));
+      expect(await node.rowsWritten()).toBe(0);
       expect(node.driverPid()).not.toBe(driver);
-      const { datagrams, stream, connections } = await traffic.report();
-      expect({ datagrams: datagrams.lost, stream: stream.broken, connections: connections.failed }).toEqual({
-        datagrams: 0,
+      const { flow, stream, newFlows } = await traffic.report();
+      expect({ flow: flow.lost, stream: stream.broken, newFlows: newFlows.lost }).toEqual({
+        flow: 0,
         stream: '',
-        connections: 0,
+        newFlows: 0,
       });
-      expect(datagrams.sent).toBeGreaterThan(100);
+      expect(flow.sent).toBeGreaterThan(100);
     } finally {
       traffic.stop();
     }
@@ -126,7 +132,6 @@ describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => 
     await eventually('one pod less', async () => {
       return (await node.metric('calico_p4_endpoints{state="up"}')) === PODS.length - 1 || undefined;
     });
-    expect(node.podsUp().some((file) => file.includes('stranger'))).toBe(false);
     expect(await canConnect(node.pod('stranger'), WEB.ipv4)).toBe(false);
     expect(interfaceOf(WEB)).toMatch(/^cali/);
   });

@@ -2,7 +2,7 @@
  * One node of a cluster made of real parts: a control plane, the embedded switch with the native engine, and Felix, which starts
  * calico-p4's driver. Pods are objects of the API and network namespaces whose eth0 is a port of the engine.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readNames } from '../../../src/driver/names';
@@ -40,8 +40,8 @@ export interface TestNode {
   untilReady(): Promise<void>;
   /** A value of the driver's metrics, by series. */
   metric(series: string): Promise<number>;
-  /** Pods whose status Felix keeps as `up`, as the driver told it: `NAMESPACE/NAME`. */
-  podsUp(): readonly string[];
+  /** Rows that this run of the driver has written. */
+  rowsWritten(): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -99,15 +99,12 @@ export async function startTestNode(binaries: Binaries, plan: readonly PodPlan[]
         namesFile: names,
       }),
     );
-    const statuses = path.join(folder, 'status');
-    mkdirSync(statuses);
     const felix = supervise(folder, {
       name: 'felix',
       command: binaries.felix,
       args: [`--config-file=${path.join(folder, 'no-felix.cfg')}`],
       env: {
         ...felixEnvironment(controlPlane.kubeconfig),
-        FELIX_ENDPOINTSTATUSPATHPREFIX: statuses,
         CALICO_P4_CONFIG: config,
       },
     });
@@ -132,12 +129,16 @@ export async function startTestNode(binaries: Binaries, plan: readonly PodPlan[]
         await eventually('the driver', async () => (await node.ready())?.ok === true || undefined, { logs });
       },
       async metric(series) {
-        const text = await (await fetch(`http://${metrics}/metrics`)).text();
-        const line = text.split('\n').find((one) => one.startsWith(`${series} `));
-        if (line === undefined) throw new Error(`${series} is none of the driver's metrics`);
-        return Number(line.slice(series.length + 1));
+        const found = (await metricsOf(metrics)).get(series);
+        if (found === undefined) throw new Error(`${series} is none of the driver's metrics`);
+        return found;
       },
-      podsUp: () => statusFiles(path.join(statuses, 'endpoint-status')),
+      async rowsWritten() {
+        const rows = [...(await metricsOf(metrics))].filter(([series]) =>
+          series.startsWith('calico_p4_rows_written_total'),
+        );
+        return rows.reduce((sum, [, count]) => sum + count, 0);
+      },
       stop,
     };
     // One after the other, so that ports are given in the plan's order.
@@ -216,11 +217,13 @@ function only(pids: readonly number[], what: string): number {
   return pids[0]!;
 }
 
-/** Felix keeps a file for each endpoint that is up; its name has the workload's id, with the slash escaped. */
-function statusFiles(folder: string): readonly string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
+async function metricsOf(address: string): Promise<ReadonlyMap<string, number>> {
+  const text = await (await fetch(`http://${address}/metrics`)).text();
+  const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return new Map(
+    lines.map((line) => {
+      const at = line.lastIndexOf(' ');
+      return [line.slice(0, at), Number(line.slice(at + 1))];
+    }),
+  );
 }

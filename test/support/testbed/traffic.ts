@@ -1,25 +1,36 @@
 /**
  * Traffic between two pods for as long as a test wants it, and what became of it. Three kinds side by side: datagrams of one flow and
- * a byte stream of one connection, which were there before whatever the test does, and new connections one after the other.
+ * a byte stream of one connection, which were there before whatever the test does, and new flows of one datagram each. A busy machine
+ * makes all of them late, and loses none: what is lost was dropped.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Namespace } from '../../e2e/engine/namespaces';
 
-/** Of the time since the report before. */
+interface Datagrams {
+  readonly sent: number;
+  /** No echo came. */
+  readonly lost: number;
+  /** Milliseconds: the longest time between two echoes. */
+  readonly longestGap: number;
+}
+
+/** Of the time since the report, or reset, before. */
 export interface TrafficReport {
   readonly seconds: number;
-  /** Datagrams that were sent, those whose echo did not come, and the longest time without one (milliseconds). */
-  readonly datagrams: { readonly sent: number; readonly lost: number; readonly longestGap: number };
-  /** The connection: bytes echoed, whether it broke, the longest time without progress (milliseconds). */
+  /** One flow, 200 a second. */
+  readonly flow: Datagrams;
+  /** One connection, 100 segments a second: what broke it, if anything did. */
   readonly stream: { readonly bytes: number; readonly broken: string; readonly longestGap: number };
-  /** New connections that were tried and answered, tried and not answered within a second, and the longest time between two answered ones. */
-  readonly connections: { readonly made: number; readonly failed: number; readonly longestGap: number };
+  /** Each from a port of its own, 20 a second. */
+  readonly newFlows: Datagrams;
 }
 
 export interface Traffic {
   /** Waits for what is under way, and counts from here anew. */
   report(): Promise<TrafficReport>;
+  /** Counts from here anew. */
+  reset(): Promise<void>;
   readonly stop: () => void;
 }
 
@@ -33,61 +44,80 @@ const tcp = require('net').createServer((s) => { s.setNoDelay(true); s.on('error
 udp.bind(${TRAFFIC_PORT}, '::', () => tcp.listen(${TRAFFIC_PORT}, '::', () => console.log('ready')));
 `;
 
+/** Milliseconds that a report waits for echoes. */
+const PATIENCE = 3000;
+
 const CLIENT = `
 const [to] = process.argv.slice(1);
 const net = require('net');
+const dgram = require('dgram');
 const now = () => performance.now();
-const fresh = () => ({ at: now(), sent: 0, back: 0, bytes: 0, made: 0, failed: 0, gap: { udp: 0, tcp: 0, new: 0 } });
-let count = fresh();
-const last = { udp: now(), tcp: now(), new: now() };
-const progress = (kind) => { const t = now(); count.gap[kind] = Math.max(count.gap[kind], t - last[kind]); last[kind] = t; };
+const start = () => ({ at: now(), bytes: 0, flow: { sent: 0, back: 0 }, fresh: { sent: 0, back: 0 }, gap: { flow: 0, stream: 0, fresh: 0 } });
+let count = start();
+let round = 0;
 let paused = false;
+let last;
+const again = () => { round++; count = start(); last = { flow: now(), stream: now(), fresh: now() }; };
+const progress = (kind) => { const t = now(); count.gap[kind] = Math.max(count.gap[kind], t - last[kind]); last[kind] = t; };
+again();
 
-const udp = require('dgram').createSocket('udp4');
-udp.on('error', () => undefined);
-let first = 0, number = 0;
-udp.on('message', (m) => { if (m.readUInt32BE(0) < first) return; count.back++; progress('udp'); });
+const flow = dgram.createSocket('udp4');
+flow.on('error', () => undefined);
+flow.on('message', (m) => { if (m.readUInt32BE(0) === round) { count.flow.back++; progress('flow'); } });
+const numbered = () => { const m = Buffer.alloc(64); m.writeUInt32BE(round); return m; };
 setInterval(() => {
   if (paused) return;
-  const m = Buffer.alloc(64); m.writeUInt32BE(number++); count.sent++;
-  udp.send(m, ${TRAFFIC_PORT}, to, () => undefined);
+  count.flow.sent++;
+  flow.send(numbered(), ${TRAFFIC_PORT}, to, () => undefined);
 }, 5);
 
 let broken = '';
-const tcp = net.connect(${TRAFFIC_PORT}, to);
-tcp.setNoDelay(true);
-tcp.on('data', (d) => { count.bytes += d.length; progress('tcp'); });
-tcp.on('error', (e) => { broken = e.code ?? e.message; });
-tcp.on('close', () => { broken = broken || 'closed'; });
-setInterval(() => { if (!paused && !broken) tcp.write(Buffer.alloc(100)); }, 10);
+const stream = net.connect(${TRAFFIC_PORT}, to);
+stream.setNoDelay(true);
+stream.on('data', (d) => { count.bytes += d.length; progress('stream'); });
+stream.on('error', (e) => { broken = e.code ?? e.message; });
+stream.on('close', () => { broken = broken || 'closed'; });
+setInterval(() => { if (!paused && !broken) stream.write(Buffer.alloc(100)); }, 10);
 
-let trying = 0;
+const open = new Set();
 setInterval(() => {
   if (paused) return;
-  trying++;
-  const s = net.connect(${TRAFFIC_PORT}, to, () => s.write('x'));
-  let over = (made) => { over = () => undefined; trying--; clearTimeout(timer); s.destroy(); made ? (count.made++, progress('new')) : count.failed++; };
-  const timer = setTimeout(() => over(false), 1000);
-  s.on('data', () => over(true)); s.on('error', () => over(false));
+  count.fresh.sent++;
+  const socket = dgram.createSocket('udp4');
+  open.add(socket);
+  socket.on('error', () => undefined);
+  socket.on('message', (m) => {
+    if (m.readUInt32BE(0) === round) { count.fresh.back++; progress('fresh'); }
+    open.delete(socket);
+    socket.close();
+  });
+  socket.send(numbered(), ${TRAFFIC_PORT}, to, () => undefined);
 }, 50);
 
-require('readline').createInterface({ input: process.stdin }).on('line', () => {
+require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
+  if (line === 'reset') {
+    again();
+    console.log('reset');
+    return;
+  }
   paused = true;
-  const until = now() + 1500;
+  const end = now();
   const wait = setInterval(() => {
-    if ((trying > 0 || count.back < count.sent) && now() < until) return;
+    const all = count.flow.back === count.flow.sent && count.fresh.back === count.fresh.sent;
+    if (!all && now() < end + ${PATIENCE}) return;
     clearInterval(wait);
-    const { at, sent, back, bytes, made, failed, gap } = count;
-    // What went on without an answer until now is a gap, too.
-    if (count.back < count.sent && now() - last.udp > 1000) gap.udp = Math.max(gap.udp, now() - last.udp);
+    // What was without an echo until the end is a gap, too.
+    for (const kind of ['flow', 'fresh', 'stream']) count.gap[kind] = Math.max(count.gap[kind], end - last[kind]);
+    const of = (kind) => ({ sent: count[kind].sent, lost: count[kind].sent - count[kind].back, longestGap: Math.round(count.gap[kind]) });
     console.log(JSON.stringify({
-      seconds: (now() - at) / 1000,
-      datagrams: { sent, lost: sent - back, longestGap: Math.round(gap.udp) },
-      stream: { bytes, broken, longestGap: Math.round(gap.tcp) },
-      connections: { made, failed, longestGap: Math.round(gap.new) },
+      seconds: (end - count.at) / 1000,
+      flow: of('flow'),
+      stream: { bytes: count.bytes, broken, longestGap: Math.round(count.gap.stream) },
+      newFlows: of('fresh'),
     }));
-    first = number; count = fresh();
-    last.udp = last.tcp = last.new = now();
+    for (const socket of open) socket.close();
+    open.clear();
+    again();
     paused = false;
   }, 5);
 });
@@ -102,6 +132,10 @@ export async function startTraffic(from: Namespace, address: string): Promise<Tr
     async report() {
       client.child.stdin!.write('report\n');
       return JSON.parse(await client.line()) as TrafficReport;
+    },
+    async reset() {
+      client.child.stdin!.write('reset\n');
+      await client.line();
     },
     stop() {
       client.child.kill('SIGKILL');
