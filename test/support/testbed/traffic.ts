@@ -172,23 +172,26 @@ async function inside(space: Namespace, script: string, args: readonly string[])
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const lines: string[] = [];
-  const waiting: ((line: string) => void)[] = [];
+  let waiting:
+    { readonly resolve: (line: string) => void; readonly reject: (error: Error) => void } | undefined;
   createInterface({ input: child.stdout }).on('line', (line) => {
-    const next = waiting.shift();
-    if (next === undefined) lines.push(line);
-    else next(line);
+    if (waiting === undefined) lines.push(line);
+    else waiting.resolve(line);
+    waiting = undefined;
   });
+  let ended = false;
+  const over = (): Error => new Error(`a program in ${space.name} ended`);
+  child.once('exit', () => {
+    ended = true;
+    waiting?.reject(over());
+  });
+  child.stdin.on('error', () => undefined);
   const line = (): Promise<string> =>
     new Promise((resolve, reject) => {
       const there = lines.shift();
-      if (there !== undefined) {
-        resolve(there);
-        return;
-      }
-      waiting.push(resolve);
-      child.once('exit', () => {
-        reject(new Error(`a program in ${space.name} ended`));
-      });
+      if (there !== undefined) resolve(there);
+      else if (ended) reject(over());
+      else waiting = { resolve, reject };
     });
   await line();
   return { child, line };
