@@ -19,6 +19,8 @@ const STATUS = `${HOST}/status`;
 const ENDPOINT = `${HOST}/workload/k8s/shop%2fweb/endpoint/eth0`;
 const WORKLOAD = `${RESOURCES}/workloadendpoints/shop/${NODE_NAME}-k8s-web-eth0`;
 
+jest.setTimeout(120_000);
+
 describeTestbed('real Felix on etcd', {}, (binaries) => {
   const folder = mkdtempSync(path.join(tmpdir(), 'calico-p4-testbed-etcd-'));
   const running: Supervised[] = [];

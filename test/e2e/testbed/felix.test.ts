@@ -33,6 +33,8 @@ const ONLY = (app: string): ReturnType<typeof ingressPolicy> =>
     },
   ]);
 
+jest.setTimeout(120_000);
+
 describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => {
   let node: TestNode;
   const stops: (() => void | Promise<void>)[] = [];
@@ -48,15 +50,17 @@ describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => 
 
   /** Whom web answers, in both families, who must agree. */
   const answered = async (): Promise<readonly string[]> => {
-    const found: string[] = [];
-    for (const { name } of PODS) {
-      if (name === 'web') continue;
-      const four = await canConnect(node.pod(name), WEB.ipv4);
-      const six = await canConnect(node.pod(name), WEB.ipv6);
-      if (four && six) found.push(name);
-      else if (four !== six) found.push(`${name} with ${four ? 'IPv4' : 'IPv6'} only`);
-    }
-    return found;
+    const found = await Promise.all(
+      PODS.map(async ({ name }) => {
+        if (name === 'web') return [];
+        const [four, six] = await Promise.all(
+          [WEB.ipv4, WEB.ipv6].map((address) => canConnect(node.pod(name), address)),
+        );
+        if (four !== six) return [`${name} with ${four === true ? 'IPv4' : 'IPv6'} only`];
+        return four === true ? [name] : [];
+      }),
+    );
+    return found.flat();
   };
   const untilAnswered = (...wanted: readonly string[]): Promise<unknown> =>
     eventually(
@@ -83,6 +87,12 @@ describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => 
   it('pods without policy reach each other', async () => {
     await untilAnswered('client', 'stranger');
     expect(await node.metric('calico_p4_endpoints{state="up"}')).toBe(PODS.length);
+  });
+
+  it('the controller manager works: a namespace gets its account', async () => {
+    const ask = ['-n', 'shop', 'get', 'serviceaccount', 'default', '--output=name'];
+    const said = await eventually('the account', () => node.controlPlane.kubectl(ask));
+    expect(said.trim()).toBe('serviceaccount/default');
   });
 
   it('a policy that kubectl applies is what packets meet, and so is its change and its end', async () => {

@@ -29,6 +29,8 @@ const PODS = [pod('client', 10), pod('guest', 11), pod('stranger', 12), WEB];
 /** Milliseconds that a part is kept away, where it is. */
 const AWAY = 2000;
 
+jest.setTimeout(120_000);
+
 describeTestbed('parts of a node killed under traffic', { namespaces: true }, (binaries) => {
   let node: TestNode;
   const stops: (() => void | Promise<void>)[] = [];
@@ -114,7 +116,7 @@ describeTestbed('parts of a node killed under traffic', { namespaces: true }, (b
     await node.untilReady();
     expect(lossesOfRestart(await measured('driver killed'))).toEqual(NOTHING);
     await changesArrive();
-  }, 60_000);
+  });
 
   it('Felix, away for a while: nothing is lost', async () => {
     const driver = node.driverPid();
@@ -125,7 +127,7 @@ describeTestbed('parts of a node killed under traffic', { namespaces: true }, (b
     await node.untilReady();
     expect(lossesOfRestart(await measured('Felix killed'))).toEqual(NOTHING);
     await changesArrive();
-  }, 60_000);
+  });
 
   it('the API server, away for a while: nothing is lost', async () => {
     node.controlPlane.apiserver.kill('SIGKILL', 'hold');
@@ -136,7 +138,7 @@ describeTestbed('parts of a node killed under traffic', { namespaces: true }, (b
     });
     expect(losses(await measured('API server killed'))).toEqual(NOTHING);
     await changesArrive();
-  }, 90_000);
+  });
 
   it('the switch server, away for a while: nothing is lost, the engine goes on', async () => {
     const engine = node.enginePid();
@@ -147,7 +149,7 @@ describeTestbed('parts of a node killed under traffic', { namespaces: true }, (b
     expect(node.enginePid()).toBe(engine);
     expect(losses(await measured('switch server killed'))).toEqual(NOTHING);
     await changesArrive();
-  }, 60_000);
+  });
 
   it('the engine: packets stop until it is filled again, the connection goes on', async () => {
     const engine = node.enginePid();
@@ -160,7 +162,7 @@ describeTestbed('parts of a node killed under traffic', { namespaces: true }, (b
     expect(report.stream.broken).toBe('');
     expect(report.flow.longestGap).toBeLessThan(20_000);
     await changesArrive();
-  }, 60_000);
+  });
 
   it('all of them at once: everything comes back, nothing opens', async () => {
     const engine = node.enginePid();
@@ -178,5 +180,5 @@ describeTestbed('parts of a node killed under traffic', { namespaces: true }, (b
     expect(report.stream.broken).toBe('');
     expect(report.flow.longestGap).toBeLessThan(45_000);
     await changesArrive();
-  }, 120_000);
+  });
 });

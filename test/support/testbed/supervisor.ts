@@ -92,7 +92,7 @@ export async function eventually<T>(
   ask: () => T | undefined | Promise<T | undefined>,
   options: { readonly seconds?: number; readonly logs?: readonly string[] } = {},
 ): Promise<T> {
-  const { seconds = 30, logs = [] } = options;
+  const { seconds = 45, logs = [] } = options;
   const end = Date.now() + seconds * 1000;
   let last: unknown;
   for (;;) {
