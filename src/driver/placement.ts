@@ -78,9 +78,8 @@ export function createPlacement(firstPort: number, found: readonly Row[] = []): 
       // Read back once: later an address that comes back is a new pod.
       delivered.clear();
 
-      // Felix has no order: where a target has lost everything, the same pods get the same ports again, which are still attached.
       let port = firstPort;
-      for (const key of [...wanted.keys()].sort()) {
+      for (const key of wanted.keys()) {
         if (places.has(key)) continue;
         while (usedPorts.has(port)) port++;
         usedPorts.add(port);
