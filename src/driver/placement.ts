@@ -129,6 +129,13 @@ export function createPlacement(
           usedEps.add(kept.ep);
         }
       }
+      // A port is where somebody has attached the pod's interface, so it is kept also where nothing else of before is.
+      for (const [key, workload] of wanted) {
+        const port = remembered.get(shortName(placeKey(workload)))?.port;
+        if (places.has(key) || port === undefined || port < firstPort || usedPorts.has(port)) continue;
+        usedPorts.add(port);
+        places.set(key, { ep: newId(), port });
+      }
       // Read back once: later an address that comes back is a new pod.
       delivered.clear();
       foundAt.clear();

@@ -108,4 +108,13 @@ describe('with a memory that outlives the process', () => {
       'new ep=1 port=2',
     ]);
   });
+
+  test('a pod keeps its port, where its interface is, though the target has lost everything; its id is new', () => {
+    const kept = memory();
+    const before = createPlacement(2, [], kept);
+    before.place([c]);
+    expect(places(before.place([a, c]))).toEqual(['a ep=2 port=3', 'c ep=1 port=2']);
+    const after = createPlacement(2, [], kept.restarted());
+    expect(places(after.place([b, a, c]))).toEqual(['b ep=5 port=4', 'a ep=3 port=3', 'c ep=4 port=2']);
+  });
 });
