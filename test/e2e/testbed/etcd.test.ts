@@ -8,7 +8,7 @@ import path from 'node:path';
 import { describeTestbed } from '../../support/testbed/binaries';
 import { freePort, startEtcd } from '../../support/testbed/control-plane';
 import { etcdClient, type EtcdClient } from '../../support/testbed/etcd-client';
-import { externalDriver, KEEPS_NUMBERS, NODE_NAME } from '../../support/testbed/node';
+import { externalDriver, NODE_NAME } from '../../support/testbed/node';
 import { eventually, supervise, type Supervised } from '../../support/testbed/supervisor';
 import { rowsOnTarget } from '../support/felix-driver';
 
@@ -81,7 +81,7 @@ describeTestbed('real Felix on etcd', {}, (binaries) => {
         CALICO_P4_TARGET_ADDRESS: target,
         CALICO_P4_METRICS_LISTEN: '',
         CALICO_P4_NAMES_FILE: '',
-        ...(KEEPS_NUMBERS ? { CALICO_P4_JOURNAL_FILE: '' } : {}),
+        CALICO_P4_JOURNAL_FILE: '',
         CALICO_P4_FELIX_HEARTBEAT_SECONDS: '1',
       },
     });

@@ -6,7 +6,7 @@ import {
   interfaceOf,
   type PodPlan,
 } from '../../support/testbed/calico-objects';
-import { KEEPS_NUMBERS, startTestNode, type TestNode } from '../../support/testbed/node';
+import { startTestNode, type TestNode } from '../../support/testbed/node';
 import { eventually } from '../../support/testbed/supervisor';
 import { canConnect, startEchoServer, startTraffic, TRAFFIC_PORT } from '../../support/testbed/traffic';
 
@@ -112,10 +112,6 @@ describeTestbed('real Felix on Kubernetes', { namespaces: true }, (binaries) => 
   it('a changed FelixConfiguration restarts Felix and with it the driver; nothing is written, no packet is lost', async () => {
     await node.controlPlane.apply(ONLY('client'));
     await untilAnswered('client');
-    if (!KEEPS_NUMBERS)
-      await untilAnother(() => {
-        node.felix.kill('SIGTERM');
-      });
     const traffic = await startTraffic(node.pod('client'), WEB.ipv4);
     try {
       const driver = node.driverPid();

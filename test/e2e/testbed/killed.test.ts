@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeTestbed } from '../../support/testbed/binaries';
 import { ingressPolicy, type PodPlan } from '../../support/testbed/calico-objects';
-import { KEEPS_NUMBERS, startTestNode, type TestNode } from '../../support/testbed/node';
+import { startTestNode, type TestNode } from '../../support/testbed/node';
 import { eventually } from '../../support/testbed/supervisor';
 import {
   canConnect,
@@ -90,9 +90,6 @@ describeTestbed('parts of a node killed under traffic', { namespaces: true }, (b
     stream: stream.broken,
     newFlows: newFlows.lost,
   });
-  /** Of a restart of the driver: without the numbers of before, gates are shut while it writes most rows again. */
-  const lossesOfRestart = (report: TrafficReport): typeof NOTHING =>
-    KEEPS_NUMBERS || report.newFlows.lost > 20 ? losses(report) : { ...losses(report), newFlows: 0 };
   /** A change by kubectl arrives, there and back. */
   const changesArrive = async (): Promise<void> => {
     await allow('client', 'guest');
@@ -114,7 +111,7 @@ describeTestbed('parts of a node killed under traffic', { namespaces: true }, (b
     process.kill(driver, 'SIGKILL');
     await another('driver', node.driverPid, driver);
     await node.untilReady();
-    expect(lossesOfRestart(await measured('driver killed'))).toEqual(NOTHING);
+    expect(losses(await measured('driver killed'))).toEqual(NOTHING);
     await changesArrive();
   });
 
@@ -125,7 +122,7 @@ describeTestbed('parts of a node killed under traffic', { namespaces: true }, (b
     expect(() => process.kill(driver, 0)).toThrow();
     node.felix.release();
     await node.untilReady();
-    expect(lossesOfRestart(await measured('Felix killed'))).toEqual(NOTHING);
+    expect(losses(await measured('Felix killed'))).toEqual(NOTHING);
     await changesArrive();
   });
 
@@ -165,7 +162,7 @@ describeTestbed('parts of a node killed under traffic', { namespaces: true }, (b
   });
 
   // A target that has lost everything can not say which port a pod has: only a driver that keeps it elsewhere knows.
-  (KEEPS_NUMBERS ? it : it.skip)('all of them at once: everything comes back, nothing opens', async () => {
+  it('all of them at once: everything comes back, nothing opens', async () => {
     const engine = node.enginePid();
     for (const part of [node.felix, node.server, node.controlPlane.apiserver]) part.kill('SIGKILL');
     process.kill(engine, 'SIGKILL');

@@ -5,7 +5,6 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { loadConfig } from '../../../src/driver/config';
 import { readNames } from '../../../src/driver/names';
 import { endProcesses, processesWith } from '../../../src/lab/processes';
 import { podMac, spellMac } from '../../../src/translators/links';
@@ -24,8 +23,6 @@ import { eventually, supervise, type Supervised } from './supervisor';
 
 const ROOT = path.join(__dirname, '../../..');
 export const NODE_NAME = 'testbed';
-/** Whether this driver keeps the numbers on the target in a file. Without, a restart after changes writes most rows again. */
-export const KEEPS_NUMBERS = 'journalFile' in loadConfig({});
 
 export interface TestNode {
   readonly controlPlane: ControlPlane;
@@ -100,7 +97,7 @@ export async function startTestNode(binaries: Binaries, plan: readonly PodPlan[]
         metrics: { listen: metrics },
         felix: { heartbeatSeconds: 1 },
         namesFile: names,
-        ...(KEEPS_NUMBERS ? { journalFile: path.join(folder, 'journal') } : {}),
+        journalFile: path.join(folder, 'journal'),
       }),
     );
     const felix = supervise(folder, {
