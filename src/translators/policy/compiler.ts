@@ -1,5 +1,6 @@
-import type { FelixModel, WorkloadEndpoint } from '../../model/model';
+import type { FelixModel, TierInfo, WorkloadEndpoint } from '../../model/model';
 import { isStaged, policyKey, workloadKey } from '../../model/model';
+import { hostEndpointProblems, hostEndpointsInForce } from '../host-endpoints';
 import type { Row } from '../rows';
 import { rowKey } from '../rows';
 import { createPrefixCache } from './address';
@@ -14,20 +15,20 @@ import type { Membership, SetChanges } from './ip-sets';
 import { createIpSets, NO_MEMBERS } from './ip-sets';
 import { createLabels } from './labels';
 import { createNodeRows } from './node-rows';
-import type { Direction, Outcome } from './outcomes';
-import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT } from './outcomes';
+import type { Outcome, Stage } from './outcomes';
+import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT, STAGE_NUMBERS } from './outcomes';
 import type { Page } from './pages';
 import { createPages, PAGE_ROOM } from './pages';
 import { createPortLabels } from './port-labels';
-import { createProgramCache, type EndpointProgram } from './program-cache';
+import { createProgramCache, isSame, type StageProgram } from './program-cache';
 import type { TooLarge } from './program-visits';
-import { createPrograms } from './programs';
+import { createPrograms, STAGES, type Subject } from './programs';
 import type { RowChanges } from './row-store';
 import { createRowStore } from './row-store';
 import type { SizeLimits } from './size-limits';
 import { SIZE_LIMITS } from './size-limits';
 
-/** A workload endpoint with the number that stands for it in the key of endpoint_root. */
+/** A workload endpoint with the number that stands for it in the key of endpoint_root; 0 is the uplink's. */
 export interface EndpointPrograms {
   readonly ep: number;
   readonly workload: WorkloadEndpoint;
@@ -56,7 +57,7 @@ export interface CompiledPolicy {
 }
 
 export interface PolicyCompiler {
-  /** Brings the compiled state to the model's. Numbers of what stays in use stay. */
+  /** Brings the compiled state to the model's: that of these endpoints and of the uplink. Numbers of what stays in use stay. */
   compile(model: FelixModel, endpoints: readonly EndpointPrograms[], phase?: Phase): CompiledPolicy;
   /** The target holds exactly the rows of the last compile: what was taken out of use may get another meaning. */
   settle(): void;
@@ -84,12 +85,18 @@ const NO_PAGE = 1;
 const NODE_MAX = 0x7fff_ffff;
 
 /**
- * `firstId` is where the numbers of nodes begin (default 1), `outcomeLimit` the size of the target's counter `outcomes`
+ * `uplink` is the name of the interface at the uplink ("", the default: not known), which host endpoints may name. `firstId` is where the numbers of nodes begin (default 1), `outcomeLimit` the size of the target's counter `outcomes`
  * (default 65,536), `limits` what diagrams may take (default SIZE_LIMITS).
  */
 export function createPolicyCompiler(
-  options: { readonly firstId?: number; readonly outcomeLimit?: number; readonly limits?: SizeLimits } = {},
+  options: {
+    readonly uplink?: string;
+    readonly firstId?: number;
+    readonly outcomeLimit?: number;
+    readonly limits?: SizeLimits;
+  } = {},
 ): PolicyCompiler {
+  const uplink = options.uplink ?? '';
   const start = options.firstId ?? 1;
   const outcomeLimit = options.outcomeLimit ?? OUTCOME_LIMIT;
   const limits = options.limits ?? SIZE_LIMITS;
@@ -124,6 +131,7 @@ export function createPolicyCompiler(
   let lastWanted: ReadonlyMap<string, Root> = new Map();
   /** Undefined after a transition. */
   let lastEndpoints: readonly EndpointPrograms[] | undefined;
+  let lastUplink: Subject | undefined;
   /** Groups that the last compile's programs ask for. */
   let lastGroups: ReadonlySet<number> = new Set();
   let memberships: ReadonlyMap<number, Membership> = new Map();
@@ -199,26 +207,32 @@ export function createPolicyCompiler(
     }
   };
 
-  /** Each endpoint's program, in the page that has its labels. */
+  /** Each subject's programs, in the page that has their labels. The uplink comes first: without it nobody gets in. */
   const place = (
+    atUplink: Subject,
     endpoints: readonly EndpointPrograms[],
   ): { readonly roots: Map<string, Root>; readonly groups: ReadonlySet<number> } => {
     const roots = new Map<string, Root>();
     const groups = new Set<number>();
-    const closed = {
-      ingress: diagram.root(programs.closed('ingress'), NO_PAGE) as Leaf,
-      egress: diagram.root(programs.closed('egress'), NO_PAGE) as Leaf,
-    };
+    const { everywhere } = atUplink;
+    const subjects: (readonly [number, Subject])[] = [
+      [UPLINK_EP, atUplink],
+      ...endpoints.map(({ ep, workload }) => [ep, { kind: 'workload', workload, everywhere }] as const),
+    ];
+    const closed = new Map(
+      [...STAGES.uplink, ...STAGES.workload].map((stage) => [
+        stage,
+        diagram.root(programs.closed(stage), NO_PAGE) as Leaf,
+      ]),
+    );
     pages.begin();
-    for (const { ep, workload } of endpoints) {
-      const compiled = cache.of(ep, workload);
-      for (const direction of ['ingress', 'egress'] as const) {
-        const key = `${ep}/${direction}`;
-        const program = compiled[direction];
+    for (const [ep, subject] of subjects) {
+      for (const [stage, program] of cache.of(ep, subject)) {
+        const key = `${ep}/${stage}`;
         const page = pages.place(key, program.labels);
-        const instead = closed[direction];
+        const instead = closed.get(stage)!;
         if (page === undefined) {
-          roots.set(key, { ep, direction, workload, program, node: instead, instead, page: NO_PAGE });
+          roots.set(key, { ep, stage, subject, program, node: instead, instead, page: NO_PAGE });
           continue;
         }
         for (const group of program.groups) groups.add(group);
@@ -228,7 +242,7 @@ export function createPolicyCompiler(
           key,
           same
             ? before
-            : { ep, direction, workload, program, instead, page, node: diagram.root(program.rules, page) },
+            : { ep, stage, subject, program, instead, page, node: diagram.root(program.rules, page) },
         );
       }
     }
@@ -244,10 +258,21 @@ export function createPolicyCompiler(
     const setChanges = ipSets.begin(now.ipSets);
     if (!setChanges.onlyMembers) ipSets.askAgain();
     cache.begin(now, setChanges, onProblem);
+    const inForce = hostEndpointsInForce(now, uplink);
+    for (const problem of hostEndpointProblems(inForce)) onProblem(problem);
+    const atUplink: Subject = { kind: 'uplink', endpoint: inForce.uplink, everywhere: inForce.everywhere };
 
     // Mostly only members of sets have changed.
-    const same = phase === 'final' && endpoints === lastEndpoints && cache.unchanged();
-    const { roots, groups } = same ? { roots: new Map(lastWanted), groups: lastGroups } : place(endpoints);
+    const same =
+      phase === 'final' &&
+      endpoints === lastEndpoints &&
+      lastUplink !== undefined &&
+      isSame(atUplink, lastUplink) &&
+      cache.unchanged();
+    const { roots, groups } = same
+      ? { roots: new Map(lastWanted), groups: lastGroups }
+      : place(atUplink, endpoints);
+    lastUplink = atUplink;
     if (!same) lastWanted = new Map(roots);
     cache.end();
     if (!same) pages.end(phase === 'transition');
@@ -281,7 +306,7 @@ export function createPolicyCompiler(
       if (
         before?.node === root.node &&
         before.page === root.page &&
-        before.workload.name === root.workload.name
+        nameOf(before.subject) === nameOf(root.subject)
       )
         continue;
       rows.set(rootKey(root), rootRow(root, nodeRows.params(root.node, 0)));
@@ -341,15 +366,18 @@ interface OpenPage {
   readonly classes: AddressClasses;
 }
 
+/** The endpoint id that stands for what is not a pod's. */
+const UPLINK_EP = 0;
+
 interface Root {
   readonly ep: number;
-  readonly direction: Direction;
-  readonly workload: WorkloadEndpoint;
+  readonly stage: Stage;
+  readonly subject: Subject;
   readonly node: Node;
   readonly page: number;
   /** Taken when the program is too large. */
   readonly instead: Leaf;
-  readonly program: EndpointProgram;
+  readonly program: StageProgram;
 }
 
 const NAMED_MAX = 5;
@@ -374,27 +402,51 @@ function tooManyLabels(root: Root): string {
   return `${closedText(root)}: its rules name ${root.program.labels.size} IP sets and lists of CIDRs, and one endpoint may name ${PAGE_ROOM}; ${policiesText(root)}. Use fewer selectors`;
 }
 
-type RootText = Pick<Root, 'workload' | 'direction'>;
+type RootText = Pick<Root, 'subject' | 'stage'>;
 
-function closedText({ workload, direction }: RootText): string {
-  return `endpoint ${workloadKey(workload.id)} (${workload.name}) is closed for ${direction}`;
+function closedText({ subject, stage }: RootText): string {
+  if (subject.kind === 'uplink') return `host endpoint ${nameOf(subject)} is closed for ${stage}`;
+  const { workload } = subject;
+  return `endpoint ${workloadKey(workload.id)} (${workload.name}) is closed for ${stage}`;
 }
 
-function policiesText({ workload, direction }: RootText): string {
-  const policies = workload.tiers.flatMap((tier) =>
-    (direction === 'ingress' ? tier.ingressPolicies : tier.egressPolicies)
+/** Of a workload its interface; of the uplink the host endpoint there. */
+function nameOf(subject: Subject): string {
+  if (subject.kind === 'workload') return subject.workload.name;
+  return typeof subject.endpoint === 'string' ? 'uplink' : subject.endpoint.id;
+}
+
+function policiesText({ subject, stage }: RootText): string {
+  const outwards = stage === 'egress' || stage.endsWith('-out');
+  const named = tiersAsked(subject).flatMap((tier) =>
+    (outwards ? tier.egressPolicies : tier.ingressPolicies)
       .filter((id) => !isStaged(id))
       .map((id) => `${tier.name}/${policyKey(id)}`),
   );
-  const named = [...policies, ...workload.profileIds.map((name) => `profile ${name}`)];
-  const more = named.length > NAMED_MAX ? ` and ${named.length - NAMED_MAX} more` : '';
-  return `policies: ${named.slice(0, NAMED_MAX).join(', ')}${more}`;
+  const { everywhere } = subject;
+  const own = subject.kind === 'workload' ? subject.workload : subject.endpoint;
+  const all = [
+    ...named,
+    ...(typeof own === 'string' ? [] : own.profileIds.map((name) => `profile ${name}`)),
+    ...(everywhere === undefined || subject.kind === 'uplink'
+      ? []
+      : [`those of host endpoint ${everywhere.id}`]),
+  ];
+  const more = all.length > NAMED_MAX ? ` and ${all.length - NAMED_MAX} more` : '';
+  return `policies: ${all.slice(0, NAMED_MAX).join(', ')}${more}`;
+}
+
+function tiersAsked(subject: Subject): readonly TierInfo[] {
+  if (subject.kind === 'workload') return subject.workload.tiers;
+  if (typeof subject.endpoint === 'string') return [];
+  const { tiers, untrackedTiers, preDnatTiers, forwardTiers } = subject.endpoint;
+  return [...tiers, ...untrackedTiers, ...preDnatTiers, ...forwardTiers];
 }
 
 function rootMatch(root: Root): Row['match'] {
   return {
     ep: { kind: 'exact', value: BigInt(root.ep) },
-    direction: { kind: 'exact', value: root.direction === 'ingress' ? 1n : 2n },
+    direction: { kind: 'exact', value: BigInt(STAGE_NUMBERS[root.stage]) },
   };
 }
 
@@ -408,6 +460,6 @@ function rootRow(root: Root, params: Row['params']): Row {
     match: rootMatch(root),
     action: 'root',
     params: { page: BigInt(root.page), ...params },
-    note: `${root.workload.name} ${root.direction}`,
+    note: `${nameOf(root.subject)} ${root.stage}`,
   };
 }
