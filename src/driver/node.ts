@@ -12,6 +12,7 @@ import {
   type NodePorts,
   type PlacedEndpoint,
 } from '../translators/endpoints';
+import { hostEndpointsInForce } from '../translators/host-endpoints';
 import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
 import { createPolicyCompiler } from '../translators/policy/compiler';
 import { rowKey, sameContent, type Row } from '../translators/rows';
@@ -24,6 +25,8 @@ export interface NodeOptions {
   readonly ports: NodePorts & { readonly firstPod: number };
   /** Default: those of the embedded switch. */
   readonly links?: NodeLinks;
+  /** Name of the interface at the uplink; default "": not known. */
+  readonly uplink?: string;
 }
 
 export interface ProgramResult {
@@ -32,6 +35,10 @@ export interface ProgramResult {
   readonly up: ReadonlySet<string>;
   /** Workload keys that the target serves only in part, or not at all. */
   readonly down: ReadonlySet<string>;
+  /** Host endpoints (ids) that are in force, with all of their rows on the target. */
+  readonly hostsUp: ReadonlySet<string>;
+  /** Host endpoints that are in force nowhere, or not as they should. */
+  readonly hostsDown: ReadonlySet<string>;
   /** The endpoints that rows which are not as desired keep closed, with Calico's names; part of `down`. */
   readonly failures: readonly EndpointFailure[];
   /** Failed rows that concern the node as a whole, not one endpoint: in words. */
@@ -55,11 +62,16 @@ export interface Node {
 }
 
 /** Reads the target back first: what it holds keeps its place. */
-export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: NodeOptions): Promise<Node> {
+export async function createNode({
+  reconciler,
+  ports,
+  links = EMBEDDED_LINKS,
+  uplink = '',
+}: NodeOptions): Promise<Node> {
   await reconciler.load();
   const found = [...reconciler.actual.values()].flatMap((table) => [...table.values()]);
   const placement = createPlacement(ports.firstPod, found);
-  const compiler = createPolicyCompiler();
+  const compiler = createPolicyCompiler({ uplink });
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
   let describe: () => TargetNames = () => NO_NAMES;
@@ -93,7 +105,6 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       const placedOf = [
         ...model.workloads.values(),
         ...model.hosts.values(),
-        ...model.hostEndpoints.values(),
         ...[...model.config].flat(),
       ];
       const sameWays = placed !== undefined && sameItems(placedOf, placed.of);
@@ -111,7 +122,12 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       // need to be shut while rows change. Without changed programs nothing is gained, and without MODIFY nothing either.
       let between: ApplyResult | undefined;
       let sideBySide = false;
-      const programs = [...model.policies.values(), ...model.profiles.values(), ...model.workloads.values()];
+      const programs = [
+        ...model.policies.values(),
+        ...model.profiles.values(),
+        ...model.workloads.values(),
+        ...model.hostEndpoints.values(),
+      ];
       if (reconciler.canModify && lastPrograms.length > 0 && !sameItems(programs, lastPrograms)) {
         const transition = compiler.compile(model, endpoints, 'transition');
         describe = () => namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
@@ -138,7 +154,8 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
       const applied = both(between, await reconciler.apply(sideBySide));
       if (applied.failed.size === 0) compiler.settle();
 
-      const failures = endpointFailures(applied, endpoints);
+      const inForce = hostEndpointsInForce(model, uplink);
+      const failures = endpointFailures(applied, endpoints, inForce);
       const failedEps = new Set(failures.map(({ ep }) => ep));
       const up = new Set<string>();
       for (const { workload, ep } of endpoints) {
@@ -147,11 +164,19 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
         down.delete(key);
         up.add(key);
       }
-      const nodeFailures = failuresOfNode(applied, endpoints);
+      const nodeFailures = failuresOfNode(applied, endpoints, inForce);
+      const hostsUp = new Set(
+        [inForce.uplink, inForce.everywhere].flatMap((one) =>
+          typeof one === 'object' && !failures.some(({ hostEndpoint }) => hostEndpoint === one.id) ? [one.id] : [],
+        ),
+      );
+      const hostsDown = new Set([...model.hostEndpoints.keys()].filter((id) => !hostsUp.has(id)));
       return {
         applied,
         up,
         down,
+        hostsUp,
+        hostsDown,
         failures,
         nodeFailures,
         problems: [...compiled.problems, ...found.problems],

@@ -88,6 +88,7 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
           node ??= await createNode({
             reconciler: session.reconciler,
             ports: config.ports,
+            uplink: config.interfaces.uplink,
             links: linksOf(config),
           });
           return node.program(model);

@@ -135,11 +135,6 @@ function spoofingAllowed(model: FelixModel): boolean {
   return model.config.get('WorkloadSourceSpoofing')?.toLowerCase() === 'any';
 }
 
-/** Of a model as a whole: nothing is open between node and uplink while there are host endpoints (decision 0005). */
-function uplinkIsOpen(model: FelixModel): boolean {
-  return model.hostEndpoints.size === 0;
-}
-
 /** DefaultEndpointToHostAction (default Drop). */
 function podsReachHost(model: FelixModel): boolean {
   const action = model.config.get('DefaultEndpointToHostAction')?.toLowerCase();
@@ -193,7 +188,7 @@ function linkRows(
       note: `addresses that nobody knows, from ${from}`,
     });
     rows.push(route(SIDE.pod, 'pods'));
-    if (uplinkIsOpen(model)) rows.push(route(SIDE.host, 'the host'));
+    rows.push(route(SIDE.host, 'the host'));
   }
   rows.push(...stackRows(model, ports, links));
   return { rows, problems };
@@ -222,10 +217,7 @@ function stackRows(model: FelixModel, ports: NodePorts, links: NodeLinks): Row[]
   }));
 }
 
-/**
- * The node's own addresses. Packets of pods to them obey DefaultEndpointToHostAction (default Drop). Policy of host
- * endpoints is not enforced yet: as long as there is one, nothing passes between host and uplink (fail closed).
- */
+/** The node's own addresses. Packets of pods to them obey DefaultEndpointToHostAction (default Drop). */
 function hostRows(
   model: FelixModel,
   ports: NodePorts,
@@ -234,13 +226,6 @@ function hostRows(
   problems: string[],
 ): Row[] {
   const rows: Row[] = [];
-  const open = uplinkIsOpen(model);
-  if (!open) {
-    const ids = [...model.hostEndpoints.keys()].sort().join(', ');
-    problems.push(
-      `host endpoints (${ids}): their policy is not enforced yet, so nothing passes between the node and its uplink; pods are judged by their own policy alone`,
-    );
-  }
   const own = model.hosts.get(model.config.get('FelixHostname') ?? '');
   if (own === undefined) return rows;
   const fromPods = podsReachHost(model) ? 1n : 0n;
@@ -271,7 +256,6 @@ function hostRows(
       params: {
         port: BigInt(ports.host),
         from_pods: fromPods,
-        from_outside: open ? 1n : 0n,
         dst: links.hostMac,
         src: links.gatewayMac,
       },

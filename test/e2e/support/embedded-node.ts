@@ -6,6 +6,7 @@ import { openTarget, type Target } from '../../../src/driver/target';
 import type { Engine, TableOp } from '../../../src/p4switch/engine';
 import { createInterpreter } from '../../../src/p4switch/interpreter/interpreter';
 import { startSwitchServer } from '../../../src/p4switch/server/server';
+import { UPLINK } from '../../support/models';
 import { EMBEDDED_LINKS, type NodeLinks } from '../../../src/translators/links';
 
 export const PORTS = { uplink: 0, host: 1, firstPod: 2 } as const;
@@ -27,6 +28,8 @@ export interface EmbeddedOptions {
   readonly onWrite?: (op: TableOp) => void;
   /** Default: those of the embedded switch. */
   readonly links?: NodeLinks;
+  /** Name of the interface at the uplink. Default: UPLINK, which host endpoints of tests may name. */
+  readonly uplink?: string;
 }
 
 /** For suites that must hold on both: describe.each(TARGET_KINDS). */
@@ -52,6 +55,7 @@ export async function startEmbeddedNode(options: EmbeddedOptions = {}): Promise<
     reconciler: target.reconciler,
     ports: PORTS,
     links: options.links ?? EMBEDDED_LINKS,
+    uplink: options.uplink ?? UPLINK,
   });
   return {
     engine: server.engine()!,
