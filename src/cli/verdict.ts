@@ -133,7 +133,8 @@ function lastDecided(
   let decided: { readonly stage: Stage; readonly outcome: Outcome | undefined } | undefined;
   for (const step of result.trace) {
     if (step.kind === 'table' && step.table === 'endpoint_root') {
-      stage = stageOf(Number(step.keys[1])) ?? 'route';
+      const asked = stageOf(Number(step.keys[1])) ?? 'route';
+      stage = asked === 'egress-to-host' ? 'egress' : asked;
     } else if (step.kind === 'counter' && OUTCOMES_COUNTER.test(step.name)) {
       const outcome = names.outcomes.get(step.index);
       if (outcome?.verdict !== 'unmatched') decided = { stage, outcome };

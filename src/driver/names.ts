@@ -67,7 +67,7 @@ const hostStage = z.enum([
   'forward-out',
   'forward-other',
 ]);
-const stage = z.union([direction, hostStage]);
+const stage = z.union([direction, z.literal('egress-to-host'), hostStage]);
 const policyId = z.strictObject({ kind: z.string(), namespace: z.string(), name: z.string() });
 /** A step of an outcome (outcomes.ts), field by field: what is printed must be what was written. */
 const step: z.ZodType<Step> = z.discriminatedUnion('kind', [

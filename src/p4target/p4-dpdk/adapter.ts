@@ -63,6 +63,7 @@ const TURNS: Readonly<Record<Stage, number>> = {
   ingress: 1,
   'forward-out': 1,
   egress: 2,
+  'egress-to-host': 2,
   'host-in': 2,
   'host-out': 2,
   'forward-in': 2,

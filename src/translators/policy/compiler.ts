@@ -22,7 +22,7 @@ import { createPages, PAGE_ROOM } from './pages';
 import { createPortLabels } from './port-labels';
 import { createProgramCache, isSame, type StageProgram } from './program-cache';
 import type { TooLarge } from './program-visits';
-import { createPrograms, STAGES, type Subject } from './programs';
+import { createPrograms, UPLINK_STAGES, type Subject } from './programs';
 import type { RowChanges } from './row-store';
 import { createRowStore } from './row-store';
 import type { SizeLimits } from './size-limits';
@@ -220,7 +220,7 @@ export function createPolicyCompiler(
       ...endpoints.map(({ ep, workload }) => [ep, { kind: 'workload', workload, everywhere }] as const),
     ];
     const closed = new Map(
-      [...STAGES.uplink, ...STAGES.workload].map((stage) => [
+      [...UPLINK_STAGES, ...WORKLOAD_STAGES].map((stage) => [
         stage,
         diagram.root(programs.closed(stage), NO_PAGE) as Leaf,
       ]),
@@ -366,6 +366,7 @@ interface OpenPage {
   readonly classes: AddressClasses;
 }
 
+const WORKLOAD_STAGES: readonly Stage[] = ['ingress', 'egress', 'egress-to-host'];
 /** The endpoint id that stands for what is not a pod's. */
 const UPLINK_EP = 0;
 
@@ -417,7 +418,7 @@ function nameOf(subject: Subject): string {
 }
 
 function policiesText({ subject, stage }: RootText): string {
-  const outwards = stage === 'egress' || stage.endsWith('-out');
+  const outwards = stage.startsWith('egress') || stage.endsWith('-out');
   const named = tiersAsked(subject).flatMap((tier) =>
     (outwards ? tier.egressPolicies : tier.ingressPolicies)
       .filter((id) => !isStaged(id))

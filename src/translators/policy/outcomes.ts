@@ -65,8 +65,11 @@ export type HostStage =
   | 'forward-out'
   | 'forward-other';
 
-/** Where a program is asked: of a workload endpoint, or of the uplink. */
-export type Stage = Direction | HostStage;
+/**
+ * Where a program is asked: of a workload endpoint, or of the uplink. `egress-to-host`: of pods' packets to the node, where policy of `*` for what
+ * is forwarded has no say; without such policy there is none, and `egress` is asked, which denies no less.
+ */
+export type Stage = Direction | 'egress-to-host' | HostStage;
 
 /** The key field `direction` of endpoint_root. */
 export const STAGE_NUMBERS: Readonly<Record<Stage, number>> = {
@@ -80,6 +83,7 @@ export const STAGE_NUMBERS: Readonly<Record<Stage, number>> = {
   'forward-in': 8,
   'forward-out': 9,
   'forward-other': 10,
+  'egress-to-host': 11,
 };
 
 const STAGES_BY_NUMBER = new Map(

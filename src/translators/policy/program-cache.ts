@@ -5,7 +5,7 @@ import type { Membership, SetChanges } from './ip-sets';
 import type { Labels } from './labels';
 import type { Stage } from './outcomes';
 import { ownAddresses, ownPrefixes } from './own-addresses';
-import { STAGES, type ProgramRule, type Programs, type Subject } from './programs';
+import { stagesOf, type ProgramRule, type Programs, type Subject } from './programs';
 import { reachable } from './reachable';
 import type { SrcForm } from './rule-form';
 
@@ -74,7 +74,7 @@ export function createProgramCache(
     const own = workload === undefined ? [] : ownAddresses(workload, prefixes, labels, membership);
     const program = (stage: Stage): StageProgram => {
       // Sources that the endpoint may spoof can be anything.
-      const spoofs = stage === 'egress' && workload!.allowSpoofedSourcePrefixes.length > 0;
+      const spoofs = stage !== 'ingress' && (workload?.allowSpoofedSourcePrefixes.length ?? 0) > 0;
       const rules = programs.of(subject, stage, spoofs ? [] : own);
       const groups = groupsOf(reachable(rules));
       return { rules, groups, labels: new Set([...groups].flatMap(labelsOf)) };
@@ -83,7 +83,7 @@ export function createProgramCache(
       subject,
       names: namesIn(subject),
       own: workload === undefined ? [] : ownPrefixes(workload, prefixes),
-      programs: new Map(STAGES[subject.kind].map((stage) => [stage, program(stage)] as const)),
+      programs: new Map(stagesOf(subject).map((stage) => [stage, program(stage)] as const)),
       problems: [...problems],
     };
   };

@@ -38,20 +38,23 @@ export type Subject =
       readonly everywhere: HostEndpoint | undefined;
     };
 
-/** Where each subject's programs are asked. */
-export const STAGES: Readonly<Record<Subject['kind'], readonly Stage[]>> = {
-  workload: ['ingress', 'egress'],
-  uplink: [
-    'untracked-in',
-    'untracked-out',
-    'pre-dnat',
-    'host-in',
-    'host-out',
-    'forward-in',
-    'forward-out',
-    'forward-other',
-  ],
-};
+/** Where the subject's programs are asked. */
+export function stagesOf(subject: Subject): readonly Stage[] {
+  if (subject.kind === 'uplink') return UPLINK_STAGES;
+  const forwards = subject.everywhere !== undefined && subject.everywhere.forwardTiers.length > 0;
+  return forwards ? ['ingress', 'egress', 'egress-to-host'] : ['ingress', 'egress'];
+}
+
+export const UPLINK_STAGES: readonly HostStage[] = [
+  'untracked-in',
+  'untracked-out',
+  'pre-dnat',
+  'host-in',
+  'host-out',
+  'forward-in',
+  'forward-out',
+  'forward-other',
+];
 
 /**
  * The ordered rules of one subject at one stage, ended by a rule that matches everything: it denies, or at the uplink leaves the
@@ -351,10 +354,14 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
 
   /**
    * What the endpoint of all interfaces says of packets that are forwarded from (ingress) or to (egress) an interface which is not the
-   * uplink. Whoever it does not deny goes on behind it.
+   * uplink. Whoever it does not deny goes on behind it. Packets to the host (`toHost`) meet its preDNAT policy only.
    */
-  const forwardedBy = (endpoint: HostEndpoint, direction: Direction): readonly ProgramRule[] => {
-    const forward = tiersOf(endpoint.forwardTiers, direction, true, 'accept');
+  const forwardedBy = (
+    endpoint: HostEndpoint,
+    direction: Direction,
+    toHost = false,
+  ): readonly ProgramRule[] => {
+    const forward = toHost ? [] : tiersOf(endpoint.forwardTiers, direction, true, 'accept');
     const preDnat = direction === 'ingress' ? tiersOf(endpoint.preDnatTiers, direction, false, 'accept') : [];
     if (preDnat.length === 0) return inTurns(forward);
     const lists = [[], ...preDnat, ...forward];
@@ -415,14 +422,18 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
         if (endpoint === 'unknown') return always([deny({ kind: 'unknown-uplink' })]);
         return hostRules(endpoint, hostStage);
       }
-      const direction = stage as Direction;
+      const direction = stage === 'ingress' ? 'ingress' : 'egress';
       const { workload, everywhere } = subject;
       if (workload.state !== 'active') return always([deny({ kind: 'admin-down', direction })]);
       // The packet comes in, or leaves, by an interface of the host: its direction there is the opposite.
       const before =
         everywhere === undefined
           ? []
-          : forwardedBy(everywhere, direction === 'egress' ? 'ingress' : 'egress');
+          : forwardedBy(
+              everywhere,
+              direction === 'egress' ? 'ingress' : 'egress',
+              stage === 'egress-to-host',
+            );
       const rules = behind(before, [
         ...(direction === 'egress' ? [encaps] : []),
         ...tiersOf(workload.tiers, direction, true),

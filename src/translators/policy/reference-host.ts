@@ -100,17 +100,22 @@ export function evaluateHostChain(
 }
 
 /**
- * What `*` says of a packet that is forwarded, at an interface other than the uplink: where it comes in (preDNAT, then forward policy
- * unless that allowed it) or leaves. Undefined: it may go on.
+ * What `*` says of a packet at an interface other than the uplink: where it comes in (preDNAT, then forward policy unless that allowed
+ * it, or the packet is for the host) or leaves. Undefined: it may go on.
  */
 export function deniedByAllInterfaces(
   model: FelixModel,
-  side: 'in' | 'out',
+  side: 'in' | 'in-to-host' | 'out',
   packet: PacketTuple,
   hits: RuleRef[],
 ): Decision | undefined {
   const endpoint = endpointOfAllInterfaces(model) ?? 'none';
-  for (const chain of side === 'in' ? (['pre-dnat', 'forward-in'] as const) : (['forward-out'] as const)) {
+  const chains = {
+    in: ['pre-dnat', 'forward-in'],
+    'in-to-host': ['pre-dnat'],
+    out: ['forward-out'],
+  } as const;
+  for (const chain of chains[side]) {
     const outcome = evaluateHostChain(model, endpoint, chain, packet);
     hits.push(...outcome.hits);
     if (outcome.verdict === 'deny') return outcome.decidedBy;
@@ -125,10 +130,12 @@ export function evaluateAtPod(
   workload: WorkloadEndpoint,
   direction: Direction,
   packet: PacketTuple,
+  toHost = false,
 ): Evaluation {
   if (workload.state !== 'active') return evaluate(model, workload, direction, packet);
   const hits: RuleRef[] = [];
-  const denied = deniedByAllInterfaces(model, direction === 'egress' ? 'in' : 'out', packet, hits);
+  const side = direction === 'ingress' ? 'out' : toHost ? 'in-to-host' : 'in';
+  const denied = deniedByAllInterfaces(model, side, packet, hits);
   if (denied !== undefined) return { verdict: 'deny', decidedBy: denied, hits };
   const own = evaluate(model, workload, direction, packet);
   return { ...own, hits: [...hits, ...own.hits] };

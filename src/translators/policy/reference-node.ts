@@ -110,7 +110,7 @@ export function evaluateNode(
   }
 
   if (source !== undefined) {
-    const egress = evaluateAtPod(model, source, 'egress', packet);
+    const egress = evaluateAtPod(model, source, 'egress', packet, out.kind === 'host');
     hits.push(...egress.hits);
     if (egress.verdict === 'deny') return deny('egress', egress.decidedBy);
     stage = 'egress';

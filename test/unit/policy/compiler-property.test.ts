@@ -79,9 +79,9 @@ function questionOf(endpoints: readonly EndpointPrograms[], [any, which, second]
     };
   }
   const { ep, workload } = endpoints[((which - 1) / 2) % endpoints.length]!;
-  const stage = second ? 'ingress' : 'egress';
-  const packet = aimed(workload, stage, any);
-  return { ep, stage, packet, want: (model) => evaluateAtPod(model, workload, stage, packet) };
+  const direction = second ? 'ingress' : 'egress';
+  const packet = aimed(workload, direction, any);
+  return { ep, stage: direction, packet, want: (model) => evaluateAtPod(model, workload, direction, packet) };
 }
 
 function check(
