@@ -102,11 +102,7 @@ export async function createNode({
         placement.avoid([...reconciler.actual.values()].flatMap((table) => [...table.values()]));
       }
       const began = performance.now();
-      const placedOf = [
-        ...model.workloads.values(),
-        ...model.hosts.values(),
-        ...[...model.config].flat(),
-      ];
+      const placedOf = [...model.workloads.values(), ...model.hosts.values(), ...[...model.config].flat()];
       const sameWays = placed !== undefined && sameItems(placedOf, placed.of);
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
       const found = sameWays ? placed!.found : endpointRows(model, endpoints, ports, links);
@@ -167,7 +163,9 @@ export async function createNode({
       const nodeFailures = failuresOfNode(applied, endpoints, inForce);
       const hostsUp = new Set(
         [inForce.uplink, inForce.everywhere].flatMap((one) =>
-          typeof one === 'object' && !failures.some(({ hostEndpoint }) => hostEndpoint === one.id) ? [one.id] : [],
+          typeof one === 'object' && !failures.some(({ hostEndpoint }) => hostEndpoint === one.id)
+            ? [one.id]
+            : [],
         ),
       );
       const hostsDown = new Set([...model.hostEndpoints.keys()].filter((id) => !hostsUp.has(id)));

@@ -5,6 +5,7 @@
 import type { FelixModel, WorkloadEndpoint } from '../model/model';
 import { workloadKey } from '../model/model';
 import { parseCidr, type Cidr } from './address';
+import { felixConfiguration } from './felix-configuration';
 import { EMBEDDED_LINKS, parseMac, podMac, type NodeLinks } from './links';
 import { rowKey, type MatchValue, type Row } from './rows';
 
@@ -54,7 +55,9 @@ export function endpointRows(
   ports: NodePorts,
   links: NodeLinks = EMBEDDED_LINKS,
 ): EndpointRows {
+  const configuration = felixConfiguration(model.config);
   const { rows, problems } = linkRows(model, ports, links);
+  problems.push(...configuration.problems);
   const delivered = new Map<string, string>();
 
   for (const { workload, ep, port } of endpoints) {
@@ -114,7 +117,8 @@ export function endpointRows(
         note,
       });
     }
-    if (spoofingAllowed(model)) {
+    // Felix asks for this twice: the endpoint names prefixes, and the node's configuration allows it.
+    if (configuration.sourceSpoofing) {
       for (const net of workload.allowSpoofedSourcePrefixes) {
         const cidr = parseCidr(net);
         if (cidr === undefined) {
@@ -130,15 +134,9 @@ export function endpointRows(
   return { rows: dedupe(rows), problems };
 }
 
-/** Felix asks for this twice: the endpoint names prefixes, and the node's configuration allows it (default Disabled). */
-function spoofingAllowed(model: FelixModel): boolean {
-  return model.config.get('WorkloadSourceSpoofing')?.toLowerCase() === 'any';
-}
-
-/** DefaultEndpointToHostAction (default Drop). */
+/** DefaultEndpointToHostAction: what is returned to the host's own rules gets to the host's stack, which has them. */
 function podsReachHost(model: FelixModel): boolean {
-  const action = model.config.get('DefaultEndpointToHostAction')?.toLowerCase();
-  return action === 'accept' || action === 'return';
+  return felixConfiguration(model.config).endpointToHost !== 'drop';
 }
 
 /** The node's two fixed ports, the way out, and the way to the stack that makes ICMP errors. */
@@ -226,7 +224,7 @@ function hostRows(
   problems: string[],
 ): Row[] {
   const rows: Row[] = [];
-  const own = model.hosts.get(model.config.get('FelixHostname') ?? '');
+  const own = model.hosts.get(felixConfiguration(model.config).hostname ?? '');
   if (own === undefined) return rows;
   const fromPods = podsReachHost(model) ? 1n : 0n;
   for (const text of [own.ipv4Addr, own.ipv6Addr]) {

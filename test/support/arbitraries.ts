@@ -297,7 +297,10 @@ function hostEndpoint(id: string, options: ModelOptions): fc.Arbitrary<HostEndpo
       untrackedTiers: tiers(options),
       preDnatTiers: tiers(options),
       forwardTiers: tiers(options),
-      profileIds: fc.uniqueArray(fc.constantFrom(...PROFILE_NAMES, ...missing), { maxLength: 2, size: 'max' }),
+      profileIds: fc.uniqueArray(fc.constantFrom(...PROFILE_NAMES, ...missing), {
+        maxLength: 2,
+        size: 'max',
+      }),
     })
     .map(({ where, ...fields }) => hostEndpointOf({ id, ...where, ...fields }));
 }

@@ -9,16 +9,7 @@ import { contains, PORT_MAX } from './intervals';
 import { FAMILY_4 } from './labels';
 import type { ProgramRule } from './programs';
 import type { Verdict } from './outcomes';
-import type {
-  AnyForm,
-  DportForm,
-  DstForm,
-  Hit,
-  HitAction,
-  ProtoForm,
-  SportForm,
-  SrcForm,
-} from './rule-form';
+import type { AnyForm, DportForm, DstForm, Hit, HitAction, ProtoForm, SportForm, SrcForm } from './rule-form';
 import { unshadowed } from './shadowed-ports';
 import { nextReached, skips, type Turn, type TurnedForms } from './turns';
 

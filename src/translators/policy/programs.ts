@@ -320,7 +320,9 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
     stage: HostStage,
   ): readonly ProgramRule[] => {
     const end = unmatched({ kind: 'nothing-matched', stage });
-    return tiers.length === 0 ? always(end) : inTurns([failsafes(direction, raw, 'unmatched'), ...tiers, end]);
+    return tiers.length === 0
+      ? always(end)
+      : inTurns([failsafes(direction, raw, 'unmatched'), ...tiers, end]);
   };
 
   const hostRules = (endpoint: HostEndpoint, stage: HostStage): readonly ProgramRule[] => {
@@ -375,13 +377,12 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
   /** Pods must not send what the network would take for the nodes' own tunnels. */
   const encapRules = (): readonly SrcForm[] => {
     const { intervals } = context;
-    const { encapFromWorkloads: allowed, vxlan } = felixConfiguration(model.config);
     const out: SrcForm[] = [];
-    if (!allowed.vxlan) {
-      const { port } = vxlan;
+    const { encapFromWorkloads, vxlan } = felixConfiguration(model.config);
+    if (!encapFromWorkloads.vxlan) {
       const dstPorts: PortMatch = {
         kind: 'asked',
-        positive: { intervals: intervals.of([{ first: port, last: port }]), sets: [] },
+        positive: { intervals: intervals.of([{ first: vxlan.port, last: vxlan.port }]), sets: [] },
         negative: null,
         everySet: [],
       };
@@ -392,7 +393,7 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
         ),
       );
     }
-    if (!allowed.ipip) {
+    if (!encapFromWorkloads.ipip) {
       out.push(
         deny(
           { kind: 'encap-from-workload', encap: 'ipip', direction: 'egress' },

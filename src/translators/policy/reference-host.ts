@@ -5,6 +5,7 @@
  * felix/rules/dispatch.go (which interfaces `*` is for), felix/dataplane/linux/endpoint_mgr.go (resolveHostEndpoints).
  */
 import type { FelixModel, HostEndpoint, TierInfo, WorkloadEndpoint } from '../../model/model';
+import { felixConfiguration } from '../felix-configuration';
 import type { PacketTuple } from './reference-match';
 import { netContains } from './reference-match';
 import type { Decision, Direction, Evaluation, RuleRef } from './reference-policy';
@@ -12,13 +13,7 @@ import { evaluate, evaluateProfiles, evaluateTier } from './reference-policy';
 
 /** `from-*`: Linux' chain for packets that come in by the endpoint's interface; `to-*`: for those that leave there. */
 export type HostChain =
-  | 'untracked-in'
-  | 'untracked-out'
-  | 'pre-dnat'
-  | 'host-in'
-  | 'host-out'
-  | 'forward-in'
-  | 'forward-out';
+  'untracked-in' | 'untracked-out' | 'pre-dnat' | 'host-in' | 'host-out' | 'forward-in' | 'forward-out';
 
 export interface HostEvaluation {
   /** `unmatched`: the chain lets the packet go on. */
@@ -37,10 +32,11 @@ export function endpointOfUplink(model: FelixModel, uplink: string): HostEndpoin
       if (endpoint.name === uplink) return endpoint;
       continue;
     }
-    const host = model.hosts.get(model.config.get('FelixHostname') ?? '');
+    const host = model.hosts.get(felixConfiguration(model.config).hostname ?? '');
     const own = [host?.ipv4Addr ?? '', host?.ipv6Addr ?? ''].filter((text) => text !== '');
     const expected = [...endpoint.expectedIpv4Addrs, ...endpoint.expectedIpv6Addrs];
-    if (expected.some((wanted) => own.some((text) => netContains(text.split('/')[0]!, wanted)))) return endpoint;
+    if (expected.some((wanted) => own.some((text) => netContains(text.split('/')[0]!, wanted))))
+      return endpoint;
   }
   return endpointOfAllInterfaces(model) ?? 'none';
 }
@@ -61,7 +57,11 @@ export function evaluateHostChain(
   if (endpoint === 'unknown') return { verdict: 'deny', decidedBy: { kind: 'unknown-uplink' }, hits: [] };
   const hits: RuleRef[] = [];
   const unmatched: HostEvaluation = { verdict: 'unmatched', decidedBy: { kind: 'nothing-matched' }, hits };
-  const walk = (tiers: readonly TierInfo[], direction: Direction, endOfTierDrops: boolean): HostEvaluation => {
+  const walk = (
+    tiers: readonly TierInfo[],
+    direction: Direction,
+    endOfTierDrops: boolean,
+  ): HostEvaluation => {
     for (const tier of tiers) {
       const outcome = evaluateTier(model, tier, direction, packet, hits, endOfTierDrops);
       if (outcome !== 'next-tier') return { ...outcome, hits };

@@ -9,4 +9,9 @@ export { evaluate } from './reference-policy';
 export type { NodeDecision, NodeEvaluation, NodeOutput, NodeStage } from './reference-node';
 export { evaluateNode } from './reference-node';
 export type { HostChain, HostEvaluation } from './reference-host';
-export { endpointOfAllInterfaces, endpointOfUplink, evaluateAtPod, evaluateHostChain } from './reference-host';
+export {
+  endpointOfAllInterfaces,
+  endpointOfUplink,
+  evaluateAtPod,
+  evaluateHostChain,
+} from './reference-host';
