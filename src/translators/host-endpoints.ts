@@ -39,19 +39,13 @@ export function hostEndpointsInForce(
   };
 }
 
-/** What of them can not be done as Felix wants it, in words. */
+/** What of them can not be done as Felix wants it, in words. Of idle ones Felix is told by their status. */
 export function hostEndpointProblems({ uplink, everywhere, idle }: HostEndpointsInForce): readonly string[] {
   const problems: string[] = [];
   if (uplink === 'unknown') {
     problems.push(
       `host endpoint ${idle.map(({ id }) => id).join(', ')}: the name of the uplink's interface is not configured (interfaces.uplink), and it may be the one that an endpoint names: nothing passes between the uplink and the node or its pods`,
     );
-  } else {
-    for (const { id, name } of idle) {
-      problems.push(
-        `host endpoint ${id}: ${name === '' ? 'it expects none of the addresses of the node, or another one does too' : `interface "${name}" is not the uplink, or another endpoint governs it`}: its policy is in force nowhere`,
-      );
-    }
   }
   if (everywhere !== undefined && everywhere.untrackedTiers.length > 0) {
     problems.push(
