@@ -11,7 +11,7 @@ import type { ProgramRule } from './programs';
 import type { Verdict } from './outcomes';
 import type { AnyForm, DportForm, DstForm, Hit, HitAction, ProtoForm, SportForm, SrcForm } from './rule-form';
 import { unshadowed } from './shadowed-ports';
-import { nextReached, skips, type Turn, type TurnedForms } from './turns';
+import { nextReached, numbered, skips, type Turn, type TurnedForms } from './turns';
 
 /**
  * The decision diagram: what is left of a program once it is known which labels the packet's source has, then its destination,
@@ -95,12 +95,9 @@ export function createDiagram(forms: Forms, intervals: Intervals, labelsOf: Labe
     { forms: left, turns }: TurnedForms<AnyForm>,
   ): Branch => {
     // A skip is the form and how many rules it skips; other rules do not depend on their turn.
-    const parts = left.map((form, i) => {
-      if (!skips(form.hit.action)) return String(form.id);
-      let end = i + 1;
-      while (end < left.length && turns[end]!.at < turns[i]!.to) end++;
-      return `${form.id}+${end - i - 1}`;
-    });
+    const parts = left.map(({ id, hit }, i) =>
+      skips(hit.action) ? `${id}+${turns[i]!.to - i - 1}` : String(id),
+    );
     // The labels follow from the rules, but for those of ports.
     const { labels, slices } =
       level <= 1 ? askedLabels(left as readonly (SrcForm | DstForm)[], labelsOf) : NO_LABELS;
@@ -165,7 +162,10 @@ export function createDiagram(forms: Forms, intervals: Intervals, labelsOf: Labe
     }
     const page = level <= 1 ? at.page : 0;
     const protocol = level >= 3 ? at.protocol : 0;
-    return branch({ page, level: level as Level, protocol, hits }, { forms: out, turns });
+    return branch(
+      { page, level: level as Level, protocol, hits },
+      { forms: out, turns: numbered(out, turns) },
+    );
   };
 
   /** The child under a signature: everything of the value that the branch can tell. */

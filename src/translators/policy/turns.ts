@@ -34,3 +34,20 @@ export function nextReached(rules: readonly { readonly hit: Hit }[], turns: read
   });
   return next;
 }
+
+/** Turns by position, so that those of equal rules with equal skips are equal, whatever stood between them in the program. */
+export function numbered(rules: readonly { readonly hit: Hit }[], turns: readonly Turn[]): readonly Turn[] {
+  return rules.map(({ hit }, i) => {
+    if (!skips(hit.action)) return single(i);
+    let to = i + 1;
+    while (to < rules.length && turns[to]!.at < turns[i]!.to) to++;
+    return to === i + 1 ? single(i) : { at: i, to };
+  });
+}
+
+/** Most rules have one of these, which take no memory of their own. */
+const singles: Turn[] = [];
+
+function single(at: number): Turn {
+  return (singles[at] ??= { at, to: at + 1 });
+}
