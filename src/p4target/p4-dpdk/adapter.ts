@@ -2,7 +2,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CalicoP4Error } from '../../errors';
 import { parseP4InfoText } from '../../p4info/text-format';
-import { FIRST_LEAF, stageOf, type Stage } from '../../translators/policy/outcomes';
 import type { MatchValue, Row } from '../../translators/rows';
 import type { PipelineConfig } from '../pipeline-config';
 import type { OrderedTable, WriteOrder } from '../write-order';
@@ -47,29 +46,30 @@ export const P4_DPDK_TABLES: readonly OrderedTable[] = [
 export const P4_DPDK_COUNTERS: readonly string[] = ['outcomes', 'reasons'];
 
 /** A node id from here on is a leaf, and refers to no rows (docs/design.md, Leaves). */
-const LEAVES_FROM = BigInt(FIRST_LEAF);
+const FIRST_LEAF = 0x8000_0000n;
 
 /** Above every priority of addr_labels_prefix, which are prefix lengths + 1. */
 const COVER_PRIORITY = 1000;
 const ALL_64_BITS = (1n << 64n) - 1n;
 
 /**
- * A packet passes at most one stage of each number (docs/pipeline.md). Untracked policy, which established connections meet too, flips
- * while the others are shut.
+ * By `direction` of endpoint_root: of the programs that one packet passes, each has another number (docs/pipeline.md). Untracked policy,
+ * which established connections meet too, flips while the others are shut.
  */
-const TURNS: Readonly<Record<Stage, number>> = {
-  'untracked-in': 0,
-  'untracked-out': 0,
-  ingress: 1,
-  'forward-out': 1,
-  egress: 2,
-  'egress-to-host': 2,
-  'host-in': 2,
-  'host-out': 2,
-  'forward-in': 2,
-  'forward-other': 2,
-  'pre-dnat': 3,
-};
+const TURNS: readonly number[] = [
+  2,
+  1, // ingress
+  2, // egress
+  0, // untracked-in
+  0, // untracked-out
+  3, // pre-dnat
+  2, // host-in
+  2, // host-out
+  2, // forward-in
+  1, // forward-out
+  2, // forward-other
+  2, // egress-to-host
+];
 
 /** Parameters that name nodes: the next one and the chain of its defaults (docs/design.md, Diagrams). */
 const NODE_PARAMS = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'] as const;
@@ -83,7 +83,7 @@ export const P4_DPDK_ORDER: WriteOrder = {
   names: ({ params }) => {
     let named = NAMED.get(params);
     if (named === undefined) {
-      named = [...new Set(NODE_PARAMS.flatMap((name) => params[name] ?? []))].filter((n) => n < LEAVES_FROM);
+      named = [...new Set(NODE_PARAMS.flatMap((name) => params[name] ?? []))].filter((n) => n < FIRST_LEAF);
       NAMED.set(params, named);
     }
     return named;
@@ -100,7 +100,7 @@ export const P4_DPDK_ORDER: WriteOrder = {
     const space = row.table.startsWith('dport_') ? 1n : row.table.startsWith('sport_') ? 2n : 0n;
     return page === undefined ? undefined : page | (space << 32n);
   },
-  turn: (row) => TURNS[stageOf(Number(exactValue(row, 'direction'))) ?? 'egress'],
+  turn: (row) => TURNS[Number(exactValue(row, 'direction'))]!,
   ofAll: (row) => exactValue(row, 'ep') === 0n,
   address: (row) => {
     if (row.table === 'addr_labels_prefix') return 'many';
