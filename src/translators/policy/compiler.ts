@@ -290,7 +290,10 @@ export function createPolicyCompiler(
     const classChanges = updatePages(wanted, setChanges.members, phase === 'transition');
 
     const before = phase === 'transition' ? [...lastRoots.values()].map((root) => root.node) : [];
+    const { forgotten } = nodeRows;
     const updated = nodeRows.update([...roots.values()], before, classChanges);
+    // Rules that are read, but of no program now, would come back as others than equal rules that are read again.
+    if (nodeRows.forgotten > forgotten) programs.forget();
     ports.dport.update();
     ports.sport.update();
     for (const [key, root] of roots) {
