@@ -28,8 +28,19 @@ const bit<8> SIDE_HOST = 3;
 const bit<8> SIDE_DISABLED = 4;     // a pod whose endpoint is not active
 const bit<8> SIDE_NONE = 5;
 
-const bit<8> DIRECTION_INGRESS = 1;
-const bit<8> DIRECTION_EGRESS = 2;
+// Where a program is asked, the key field `direction` of endpoint_root. From 3 on those of the uplink, whose endpoint is 0.
+const bit<8> STAGE_NONE = 0;
+const bit<8> STAGE_INGRESS = 1;
+const bit<8> STAGE_EGRESS = 2;
+const bit<8> STAGE_UNTRACKED_IN = 3;
+const bit<8> STAGE_UNTRACKED_OUT = 4;
+const bit<8> STAGE_PRE_DNAT = 5;
+const bit<8> STAGE_HOST_IN = 6;
+const bit<8> STAGE_HOST_OUT = 7;
+const bit<8> STAGE_FORWARD_IN = 8;
+const bit<8> STAGE_FORWARD_OUT = 9;
+const bit<8> STAGE_FORWARD_OTHER = 10;
+const bit<8> STAGE_EGRESS_TO_HOST = 11;
 
 // What the packet is for connection tracking.
 const bit<8> KIND_ARP = 0;          // these two ask about neighbours on the link
@@ -45,7 +56,7 @@ const bit<8> WAY_NONE = 0;
 const bit<8> WAY_HOST = 1;
 const bit<8> WAY_ROUTED = 2;
 
-// Why a packet was dropped (below 16) or may pass; the index of the counter `reasons`. 0 and 1 stand in parser.p4.
+// Why a packet was dropped (below 16, and 24) or may pass; the index of the counter `reasons`. 0 and 1 stand in parser.p4.
 const bit<8> REASON_PORT = 2;
 const bit<8> REASON_SOURCE = 3;
 const bit<8> REASON_ROUTE = 4;
@@ -68,11 +79,15 @@ const bit<8> PASSED_HOST = 20;
 const bit<8> PASSED_TTL = 21;
 const bit<8> PASSED_TOO_BIG = 22;
 const bit<8> PASSED_ANSWERED = 23;
+const bit<8> REASON_HOST_POLICY = 24;
+const bit<8> PASSED_UNTRACKED = 25;
 
-// A node id from here on is a leaf, from NODE_ALLOW on an allowing one; the low bits are the outcome (docs/design.md).
+// A node id from here on is a leaf, which denies, from NODE_UNMATCHED on one that leaves the packet to others, from NODE_ALLOW on
+// one that allows; the low bits are the outcome (docs/design.md).
 const bit<32> NODE_LEAF = 0x80000000;
+const bit<32> NODE_UNMATCHED = 0xa0000000;
 const bit<32> NODE_ALLOW = 0xc0000000;
-const bit<32> NODE_OUTCOME = 0x3fffffff;
+const bit<32> NODE_OUTCOME = 0x1fffffff;
 
 const bit<8> LEARN_NEVER = 0;
 const bit<8> LEARN_ALWAYS = 1;
@@ -179,14 +194,13 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         m.target = SIDE_POD;
         h.flow.dst_ep = ep;
     }
-    action to_host(PortId_t port, bit<8> from_pods, bit<8> from_outside, bit<48> dst, bit<48> src) {
+    action to_host(PortId_t port, bit<8> from_pods, bit<48> dst, bit<48> src) {
         send_to_port(port);
         h.ethernet.dst = dst;
         h.ethernet.src = src;
         m.target = SIDE_HOST;
         h.flow.dst_ep = 0;
         m.host_from_pods = from_pods;
-        m.host_from_uplink = from_outside;
     }
     action to_disabled() {
         m.target = SIDE_DISABLED;
@@ -635,20 +649,24 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             }                                                           \
         }                                                               \
     }
-#define WALK(ENDPOINT, DIRECTION, REASON_DENIED)                        \
+// What stands behind it looks at the leaf, h.walk.node.
+#define WALK(ENDPOINT, STAGE)                                           \
     h.walk.ep = ENDPOINT;                                               \
-    h.walk.direction = DIRECTION;                                       \
+    h.walk.direction = STAGE;                                           \
     endpoint_root.apply();                                              \
-    ASK(src_mask, h.flow.src_hi, h.flow.src_lo, step_src)               \
-    ASK(dst_mask, h.flow.dst_hi, h.flow.dst_lo, step_dst)               \
-    if (h.walk.node < NODE_LEAF) { step_proto.apply(); }                \
-    PORT(step_dport, dport_mask, dport_labels, step_dport_range)        \
-    PORT(step_sport, sport_mask, sport_labels, step_sport_range)        \
-    outcomes.count(h.walk.node & NODE_OUTCOME);                         \
-    if (h.walk.node < NODE_ALLOW) {                                     \
-        if (m.reason == REASON_NONE) {                                  \
-            m.reason = REASON_DENIED;                                   \
-        }                                                               \
+    LEVELS
+#define LEVELS                                                          \
+    if (h.walk.node >= NODE_LEAF) {} else {                             \
+        ASK(src_mask, h.flow.src_hi, h.flow.src_lo, step_src)           \
+        ASK(dst_mask, h.flow.dst_hi, h.flow.dst_lo, step_dst)           \
+        if (h.walk.node < NODE_LEAF) { step_proto.apply(); }            \
+        PORT(step_dport, dport_mask, dport_labels, step_dport_range)    \
+        PORT(step_sport, sport_mask, sport_labels, step_sport_range)    \
+    }                                                                   \
+    outcomes.count(h.walk.node & NODE_OUTCOME);
+#define DENY(REASON)                                                    \
+    if (m.reason == REASON_NONE) {                                      \
+        m.reason = REASON;                                              \
     }
 
 #define KEY(SRC_HI, SRC_LO, DST_HI, DST_LO, SRC_EP, DST_EP, SPORT, DPORT) \
@@ -960,22 +978,36 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         }
 
         if (way != WAY_NONE) {
-            if (m.target != SIDE_POD && m.source != SIDE_POD) {
-                // ---- between host and uplink: no policy here (host endpoints come later), not tracked ----
-                m.passed = PASSED_HOST;
-                if (m.target == SIDE_HOST && m.host_from_uplink == 0) {
-                    m.reason = REASON_HOST;
-                }
-            } else if (m.kind == KIND_LATER) {
+            if (m.kind == KIND_LATER) {
                 m.passed = PASSED_FRAGMENT;
                 FRAGMENT_ID
                 if (fragments.apply().miss) {
                     m.reason = REASON_FRAGMENT;
                 }
             } else {
-                // ---- established? Look for the entry of the opposite order. ----
                 m.learn = 0;
                 m.passed = PASSED_NEW;
+                // ---- untracked policy of the uplink: each packet, before connections are looked at ----
+                if (m.source != SIDE_POD) {
+                    if (m.source == SIDE_UPLINK || m.target == SIDE_UPLINK) {
+                        bit<8> untracked = STAGE_UNTRACKED_IN;
+                        if (m.source == SIDE_HOST) {
+                            untracked = STAGE_UNTRACKED_OUT;
+                        }
+                        h.walk.setValid();
+                        WALK(0, untracked)
+                        // One that is not looked up.
+                        if (h.walk.node >= NODE_ALLOW) {
+                            m.passed = PASSED_UNTRACKED;
+                            m.kind = KIND_OPENS;
+                        } else if (h.walk.node < NODE_UNMATCHED) {
+                            m.kind = KIND_OPENS;
+                            DENY(REASON_HOST_POLICY)
+                        }
+                    }
+                }
+
+                // ---- established? Look for the entry of the opposite order. ----
                 h.connection.proto = h.flow.proto;
                 if (m.kind >= KIND_FOLLOWS) {
                     KEY(h.flow.dst_hi, h.flow.dst_lo, h.flow.src_hi, h.flow.src_lo, h.flow.dst_ep, h.flow.src_ep, h.flow.dport, h.flow.sport)
@@ -1052,23 +1084,98 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     }
                 }
 
-                if (m.passed == PASSED_NEW) {
-                    if (m.kind == KIND_FOLLOWS) {
-                        m.reason = REASON_INVALID;
-                    } else {
-                        // ---- policy ----
-                        h.walk.setValid();
+                if (m.passed == PASSED_ESTABLISHED) {
+                } else if (m.reason == REASON_NONE) {
+                    // ---- policy: which programs are left ----
+                    h.walk.setValid();
+                    bit<8> first = STAGE_NONE;
+                    bit<8> second = STAGE_NONE;
+                    if (m.passed == PASSED_NEW) {
                         if (m.source == SIDE_POD) {
-                            WALK(h.flow.src_ep, DIRECTION_EGRESS, REASON_EGRESS)
-                            if (m.reason == REASON_NONE && m.target == SIDE_HOST && m.host_from_pods == 0) {
-                                m.reason = REASON_HOST;
+                            first = STAGE_EGRESS;
+                            if (m.target == SIDE_POD) {
+                                second = STAGE_INGRESS;
+                            } else if (m.target == SIDE_UPLINK) {
+                                second = STAGE_FORWARD_OUT;
+                            } else {
+                                first = STAGE_EGRESS_TO_HOST;
+                            }
+                        } else if (m.source == SIDE_UPLINK) {
+                            first = STAGE_HOST_IN;
+                            if (m.target == SIDE_POD) {
+                                first = STAGE_FORWARD_IN;
+                                second = STAGE_INGRESS;
+                            }
+                        } else if (m.target == SIDE_UPLINK) {
+                            first = STAGE_HOST_OUT;
+                        } else if (m.target == SIDE_POD && m.own == 0) {
+                            // The node itself may always talk to its pods: Calico does not police that direction.
+                            first = STAGE_FORWARD_OTHER;
+                            second = STAGE_INGRESS;
+                        }
+                        // Neither the first of a connection nor part of one: without a host endpoint that is the host's own affair.
+                        if (m.kind == KIND_FOLLOWS) {
+                            second = STAGE_NONE;
+                            if (m.source == SIDE_POD || m.target == SIDE_POD) {
+                                first = STAGE_NONE;
+                                m.reason = REASON_INVALID;
+                            }
+                        } else if (m.source == SIDE_UPLINK) {
+                            WALK(0, STAGE_PRE_DNAT)
+                            if (h.walk.node >= NODE_ALLOW) {
+                                first = STAGE_NONE;
+                            } else if (h.walk.node < NODE_UNMATCHED) {
+                                first = STAGE_NONE;
+                                DENY(REASON_HOST_POLICY)
                             }
                         }
-                        // The node itself may always talk to its pods: Calico does not police that direction.
-                        if (m.reason == REASON_NONE && m.target == SIDE_POD) {
-                            if (m.source != SIDE_HOST || m.own == 0) {
-                                WALK(h.flow.dst_ep, DIRECTION_INGRESS, REASON_INGRESS)
+                        if (first != STAGE_NONE) {
+                            h.walk.ep = h.flow.src_ep;
+                            h.walk.direction = first;
+                            // Most pods have one program for all that they send.
+                            if (endpoint_root.apply().miss) {
+                                if (first == STAGE_EGRESS_TO_HOST) {
+                                    h.walk.direction = STAGE_EGRESS;
+                                    endpoint_root.apply();
+                                }
                             }
+                            LEVELS
+                            if (h.walk.node >= NODE_ALLOW) {
+                                if (m.kind == KIND_FOLLOWS) {
+                                    m.reason = REASON_INVALID;
+                                }
+                            } else if (m.source == SIDE_POD) {
+                                DENY(REASON_EGRESS)
+                            } else if (h.walk.node < NODE_UNMATCHED) {
+                                DENY(REASON_HOST_POLICY)
+                            } else if (m.target != SIDE_POD) {
+                                m.passed = PASSED_HOST;
+                                if (m.kind == KIND_FOLLOWS) {
+                                    // Never learned.
+                                    m.kind = KIND_ICMP;
+                                    m.learnable = LEARN_NEVER;
+                                }
+                            }
+                            if (m.source == SIDE_POD && m.target == SIDE_HOST) {
+                                if (m.reason == REASON_NONE && m.host_from_pods == 0) {
+                                    m.reason = REASON_HOST;
+                                }
+                            }
+                        }
+                    } else if (m.passed == PASSED_UNTRACKED) {
+                        m.kind = KIND_ICMP;
+                        m.learnable = LEARN_NEVER;
+                        if (m.target == SIDE_POD) {
+                            second = STAGE_INGRESS;
+                        }
+                    }
+                    if (second != STAGE_NONE && m.reason == REASON_NONE) {
+                        WALK(h.flow.dst_ep, second)
+                        if (h.walk.node >= NODE_ALLOW) {
+                        } else if (m.target == SIDE_POD) {
+                            DENY(REASON_INGRESS)
+                        } else if (h.walk.node < NODE_UNMATCHED) {
+                            DENY(REASON_HOST_POLICY)
                         }
                     }
                 }

@@ -234,8 +234,7 @@ struct metadata_t {
     bit<48> mac;             // what frames from there are addressed to: the node's own at that port
     bit<32> mtu;             // of the way to a pod or to the uplink
     bit<8>  own;             // from the host: 1 if from one of the node's own addresses
-    bit<8>  host_from_pods;  // these two: to the host only
-    bit<8>  host_from_uplink;
+    bit<8>  host_from_pods;  // to the host only
 
     // Connection tracking.
     bit<8>  kind;            // KIND_*

@@ -4,6 +4,7 @@ import { setLogLevel } from '../log';
 import { runDriver } from './driver';
 import * as lab from './lab';
 import { replay, type ReplayOptions } from './replay';
+import { EMBEDDED_UPLINK } from './stream';
 import { runSwitch, type SwitchOptions } from './switch';
 import { tables, type TablesOptions } from './tables';
 import { trace, type TraceOptions } from './trace';
@@ -75,6 +76,7 @@ export function main(argv: readonly string[]): void {
     .option('--at <where>', 'stop the stream at insync, end, or after a frame (from 0)', 'end')
     .option('--json', 'one JSON line for each packet')
     .option('--strict', 'the switch behaves as infrap4d does: no MODIFY, among others')
+    .option('--uplink <interface>', "the uplink's interface, which host endpoints may name", EMBEDDED_UPLINK)
     .action((stream: string, options: ReplayOptions) => run(() => replay(stream, options, print)));
 
   addPacketOptions(

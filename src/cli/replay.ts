@@ -16,6 +16,8 @@ export interface ReplayOptions {
   readonly json?: boolean;
   /** The switch behaves as infrap4d does, and the driver as it does there. */
   readonly strict?: boolean;
+  /** Name of the interface at the uplink. */
+  readonly uplink?: string;
 }
 
 /**
@@ -31,7 +33,7 @@ export async function replay(
   const packets = options.packets === undefined ? [] : parsePacketFile(readPackets(options.packets));
   const embedded = await startEmbeddedTarget(options.strict === true ? 'infrap4d' : 'specification');
   try {
-    const replayed = await replayStream(stream, at, embedded.target);
+    const replayed = await replayStream(stream, at, embedded.target, options.uplink);
     if (options.json !== true) printSummary(replayed, stream, print);
     else if (options.packets === undefined) print(JSON.stringify(summary(replayed)));
     for (const line of packets) {

@@ -3,11 +3,8 @@ import type { TargetNames } from '../driver/names';
 import { parseCidr, spellAddress } from '../translators/address';
 import { spellMac } from '../translators/links';
 import { labelWords, wordsIn } from './label-words';
-import { describeStep } from '../translators/policy/outcomes';
+import { describeStep, FIRST_LEAF, readLeaf, stageOf } from '../translators/policy/outcomes';
 import type { MatchValue, Row } from '../translators/rows';
-
-const FIRST_LEAF = 0x8000_0000;
-const FIRST_ALLOW = 0xc000_0000;
 
 export function rowWords(row: Row, names: TargetNames): string {
   return `${row.table} ${matchWords(row, names)} -> ${actionWords(row.action, row.params, names, pageOf(row))}`;
@@ -48,7 +45,7 @@ function fieldWords(table: string, field: string, value: MatchValue, names: Targ
     case 'ep':
       return endpointWords(number, names);
     case 'direction':
-      return number === 1 ? 'ingress' : 'egress';
+      return stageOf(number) ?? String(number);
     case 'source':
     case 'target':
       return ['?', 'pod', 'uplink', 'host'][number] ?? String(number);
@@ -93,8 +90,7 @@ export function actionWords(
 /** A node, or what its leaf says: the rules that led there and the verdict. */
 export function nodeWords(node: number, names: TargetNames): string {
   if (node < FIRST_LEAF) return `node ${node}`;
-  const verdict = node >= FIRST_ALLOW ? 'allow' : 'deny';
-  const id = node % 0x4000_0000;
+  const { id, verdict } = readLeaf(node);
   const outcome = names.outcomes.get(id);
   return outcome === undefined
     ? `${verdict} (outcome ${id})`
@@ -103,5 +99,5 @@ export function nodeWords(node: number, names: TargetNames): string {
 
 function endpointWords(ep: number, names: TargetNames): string {
   const name = names.endpoints.get(ep);
-  return name === undefined ? `endpoint ${ep}` : `endpoint ${name}`;
+  return name === undefined ? `endpoint ${ep}` : ep === 0 ? name : `endpoint ${name}`;
 }

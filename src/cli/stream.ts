@@ -11,6 +11,9 @@ import type { FelixModel } from '../model/model';
 /** P4 port numbers of the embedded switch. */
 export const EMBEDDED_PORTS = { uplink: 0, host: 1, firstPod: 2 } as const;
 
+/** Its uplink, for host endpoints that name an interface. */
+export const EMBEDDED_UPLINK = 'eth0';
+
 /** Where to stop in a stream: after InSync, at its end, or after a frame (numbered from 0). */
 export type StopAt = 'insync' | 'end' | number;
 
@@ -32,8 +35,13 @@ export interface ReplayedStream {
   readonly seconds: number;
 }
 
-/** @throws CalicoP4Error FELIX_*, TARGET_*, USAGE */
-export async function replayStream(path: string, at: StopAt, target: Target): Promise<ReplayedStream> {
+/** `uplink`: the name of the interface there. @throws CalicoP4Error FELIX_*, TARGET_*, USAGE */
+export async function replayStream(
+  path: string,
+  at: StopAt,
+  target: Target,
+  uplink = EMBEDDED_UPLINK,
+): Promise<ReplayedStream> {
   requireReadable(path);
   const started = performance.now();
   const link = createFelixLink({
@@ -42,7 +50,7 @@ export async function replayStream(path: string, at: StopAt, target: Target): Pr
     endsNormally: true,
     ...(at === 'end' ? {} : { until: at === 'insync' ? 'in-sync' : at + 1 }),
   });
-  const node = await createNode({ reconciler: target.reconciler, ports: EMBEDDED_PORTS });
+  const node = await createNode({ reconciler: target.reconciler, ports: EMBEDDED_PORTS, uplink });
   const writes = { inserted: 0, modified: 0, deleted: 0 };
   const problems = new Set<string>();
   let failedRows = 0;

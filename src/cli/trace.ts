@@ -5,6 +5,7 @@ import { parsePacketLine } from '../packet/describe';
 import { formatPacket } from '../packet/describe';
 import { P4_DPDK_TABLES } from '../p4target/p4-dpdk/adapter';
 import { spellAddress } from '../translators/address';
+import { FIRST_LEAF, stageOf } from '../translators/policy/outcomes';
 import { LABEL_WORDS } from '../translators/policy/pages';
 import { startEmbeddedTarget } from './embedded';
 import { sendPacket } from './packets';
@@ -127,7 +128,7 @@ function keyWords(table: string, keys: readonly bigint[], names: TargetNames): s
     case 'sport_range':
       return `protocol ${a}, port ${b}`;
     case 'endpoint_root':
-      return `${names.endpoints.get(Number(a)) ?? `endpoint ${a}`}, ${b === 1n ? 'ingress' : 'egress'}`;
+      return `${names.endpoints.get(Number(a)) ?? `endpoint ${a}`}, ${stageOf(Number(b)) ?? b}`;
     case 'ct':
       return `${spellAddress(a, b)} > ${spellAddress(c, d)}`;
     default:
@@ -167,7 +168,7 @@ function missWords(table: string): string {
     case 'step_sport':
       return 'as its range';
     case 'endpoint_root':
-      return nodeWords(0x8000_0000, NO_NAMES);
+      return nodeWords(FIRST_LEAF, NO_NAMES);
     default:
       return table.startsWith('step_') ? 'the default' : 'nothing';
   }
@@ -179,7 +180,7 @@ const PARAMS: Readonly<Record<string, readonly string[]>> = {
   from_uplink: ['mac'],
   from_host: ['mac'],
   to_pod: ['port', 'ep', 'dst', 'src', 'mtu'],
-  to_host: ['port', 'from_pods', 'from_outside', 'dst', 'src'],
+  to_host: ['port', 'from_pods', 'dst', 'src'],
   to_uplink: ['port', 'dst', 'src', 'mtu'],
   to_stack: ['port', 'dst', 'src'],
 };

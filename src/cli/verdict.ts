@@ -4,9 +4,9 @@
  */
 import type { PacketResult } from '../p4switch/engine';
 import type { TargetNames } from '../driver/names';
-import type { Outcome, Step } from '../translators/policy/outcomes';
+import { stageOf, type HostStage, type Outcome, type Step } from '../translators/policy/outcomes';
 
-export type Stage = 'egress' | 'ingress' | 'source-check' | 'conntrack' | 'route';
+export type Stage = 'egress' | 'ingress' | HostStage | 'source-check' | 'conntrack' | 'route';
 
 /**
  * The deciding policy; "" where a part does not apply. Profiles have kind `Profile` and no tier. `rule` counts from 0 in the policy's
@@ -48,7 +48,7 @@ const REASONS: ReadonlyMap<number, { readonly stage: Stage; readonly words: stri
     9,
     {
       stage: 'route',
-      words: 'packets from there to the host are not allowed (DefaultEndpointToHostAction, host endpoints)',
+      words: 'pods may not send to the host (DefaultEndpointToHostAction)',
     },
   ],
   [10, { stage: 'egress', words: 'the endpoint that it comes from is not active' }],
@@ -72,12 +72,18 @@ const REASONS: ReadonlyMap<number, { readonly stage: Stage; readonly words: stri
   [17, { stage: 'conntrack', words: 'belongs to an established connection' }],
   [18, { stage: 'conntrack', words: 'an ICMP error about a known connection' }],
   [19, { stage: 'conntrack', words: 'a later fragment of a packet that was let through' }],
-  [20, { stage: 'route', words: 'between the host and the uplink' }],
+  [20, { stage: 'route', words: 'between the host and the uplink, where no host endpoint is' }],
   [21, { stage: 'route', words: 'its time to live is over: the host answers with an ICMP error' }],
   [22, { stage: 'route', words: 'larger than the way takes: the host answers with an ICMP error' }],
   [23, { stage: 'route', words: 'ARP or neighbour solicitation, answered' }],
+  [24, { stage: 'route', words: 'policy of the host endpoint at the uplink' }],
+  [25, { stage: 'route', words: 'untracked policy of the host endpoint allows it' }],
 ]);
 const PASSED_NEW = 16;
+const PASSED_UNTRACKED = 25;
+const REASON_HOST_POLICY = 24;
+/** Of these the stage and the policy are those of the last program that decided. */
+const BY_POLICY: ReadonlySet<number> = new Set([7, 8, PASSED_NEW, REASON_HOST_POLICY, PASSED_UNTRACKED]);
 
 /** The register arrays that p4c makes of the program's counters. */
 const REASONS_COUNTER = /^reasons(_|$)/;
@@ -105,24 +111,36 @@ export function reasonWords(result: PacketResult): string {
 export function reasonName(reason: number): string {
   if (reason === PASSED_NEW) return 'passed: a new connection that policy allows';
   const words = REASONS.get(reason)?.words ?? `reason ${reason}`;
-  return `${reason < PASSED_NEW ? 'dropped' : 'passed'}: ${words}`;
+  const dropped = reason < PASSED_NEW || reason === REASON_HOST_POLICY;
+  return `${dropped ? 'dropped' : 'passed'}: ${words}`;
 }
 
 function decision(result: PacketResult, names: TargetNames): { stage: Stage; outcome?: Outcome | undefined } {
-  const reason = lastCount(result, REASONS_COUNTER);
-  const walked = lastWalk(result);
-  const outcomeId = lastCount(result, OUTCOMES_COUNTER);
-  const outcome = outcomeId === undefined ? undefined : names.outcomes.get(outcomeId);
-  if (reason === PASSED_NEW) return { stage: walked ?? 'route', outcome };
-  const stage = REASONS.get(reason ?? -1)?.stage ?? 'route';
-  return reason === 7 || reason === 8 ? { stage, outcome } : { stage };
+  const reason = lastCount(result, REASONS_COUNTER) ?? -1;
+  return (
+    (BY_POLICY.has(reason) ? lastDecided(result, names) : undefined) ?? {
+      stage: REASONS.get(reason)?.stage ?? 'route',
+    }
+  );
 }
 
-/** The direction of the last program that was walked. */
-function lastWalk(result: PacketResult): 'ingress' | 'egress' | undefined {
-  const root = result.trace.findLast((step) => step.kind === 'table' && step.table === 'endpoint_root');
-  if (root?.kind !== 'table') return undefined;
-  return root.keys[1] === 1n ? 'ingress' : 'egress';
+/** The last program that did not leave the packet to others. */
+function lastDecided(
+  result: PacketResult,
+  names: TargetNames,
+): { readonly stage: Stage; readonly outcome: Outcome | undefined } | undefined {
+  let stage: Stage = 'route';
+  let decided: { readonly stage: Stage; readonly outcome: Outcome | undefined } | undefined;
+  for (const step of result.trace) {
+    if (step.kind === 'table' && step.table === 'endpoint_root') {
+      const asked = stageOf(Number(step.keys[1])) ?? 'route';
+      stage = asked === 'egress-to-host' ? 'egress' : asked;
+    } else if (step.kind === 'counter' && OUTCOMES_COUNTER.test(step.name)) {
+      const outcome = names.outcomes.get(step.index);
+      if (outcome?.verdict !== 'unmatched') decided = { stage, outcome };
+    }
+  }
+  return decided;
 }
 
 function lastCount(result: PacketResult, counter: RegExp): number | undefined {

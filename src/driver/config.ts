@@ -52,6 +52,13 @@ const schema = z
         errorStack: portNumber.optional(),
       })
       .prefault({}),
+    /** Names of the node's interfaces, as Calico's resources know them. */
+    interfaces: z
+      .strictObject({
+        /** The one behind the uplink port; host endpoints may name it. "": not known, and then one that names any closes the uplink. */
+        uplink: z.string().max(15).default(''),
+      })
+      .prefault({}),
     /** The defaults are those of the embedded switch. "": not known, and what needs it stays closed. */
     macs: z
       .strictObject({
@@ -190,6 +197,7 @@ function environmentKeys(): Map<string, readonly string[]> {
   const sections = {
     target: ['address', 'kind', 'deviceId', 'electionId'],
     ports: ['uplink', 'host', 'firstPod', 'errorStack'],
+    interfaces: ['uplink'],
     macs: ['gateway', 'uplink', 'nextHop', 'host', 'errorStack'],
     mtu: ['pods', 'uplink'],
     felix: ['link', 'heartbeatSeconds'],

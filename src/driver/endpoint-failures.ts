@@ -1,13 +1,16 @@
 /** From rows that the target does not hold as desired to the endpoints that stay closed for it, in Calico's words. */
-import { policyKey, workloadKey, type WorkloadEndpoint } from '../model/model';
+import { policyKey, workloadKey, type HostEndpoint, type TierInfo } from '../model/model';
 import type { ApplyResult, RowFailure } from '../p4target/apply-result';
 import { entryText } from '../p4target/row-text';
 import type { PlacedEndpoint } from '../translators/endpoints';
+import type { HostEndpointsInForce } from '../translators/host-endpoints';
 
 export interface EndpointFailure {
   readonly ep: number;
-  /** workloadKey, for example `k8s/shop/web-0/eth0`. */
+  /** workloadKey, for example `k8s/shop/web-0/eth0`; of a host endpoint `host endpoint ID`. */
   readonly workload: string;
+  /** The id of the host endpoint at the uplink, if it is one. */
+  readonly hostEndpoint?: string;
   /** The policies, or else the profiles, that apply to the endpoint and are enforced by closing it. */
   readonly policies: readonly string[];
   /** The first of its rows that failed, and why; of a held one, together with the row that the target refused first. */
@@ -21,6 +24,7 @@ export interface EndpointFailure {
 export function endpointFailures(
   applied: ApplyResult,
   endpoints: readonly PlacedEndpoint[],
+  { uplink }: Pick<HostEndpointsInForce, 'uplink'>,
 ): EndpointFailure[] {
   if (applied.failed.size === 0) return [];
   const first = new Map<number, RowFailure>();
@@ -30,26 +34,50 @@ export function endpointFailures(
     const known = first.get(ep);
     if (known === undefined || (known.kind === 'held' && failure.kind === 'refused')) first.set(ep, failure);
   }
-  return endpoints.flatMap(({ ep, workload }) => {
-    const failure = first.get(ep);
-    if (failure === undefined) return [];
+  const reasonOf = (failure: RowFailure): string => {
     const cause = failure.kind === 'held' ? `; ${applied.error?.message ?? ''}` : '';
-    return {
-      ep,
-      workload: workloadKey(workload.id),
-      policies: policiesOf(workload),
-      reason: `${entryText(failure.row)}: ${failure.message}${cause}`,
-    };
-  });
+    return `${entryText(failure.row)}: ${failure.message}${cause}`;
+  };
+  const ofUplink = first.get(UPLINK_EP);
+  const hosts: EndpointFailure[] =
+    ofUplink === undefined || typeof uplink === 'string'
+      ? []
+      : [
+          {
+            ep: UPLINK_EP,
+            workload: `host endpoint ${uplink.id}`,
+            hostEndpoint: uplink.id,
+            policies: policiesOf(tiersOfHost(uplink), uplink.profileIds),
+            reason: reasonOf(ofUplink),
+          },
+        ];
+  return [
+    ...hosts,
+    ...endpoints.flatMap(({ ep, workload }) => {
+      const failure = first.get(ep);
+      if (failure === undefined) return [];
+      return {
+        ep,
+        workload: workloadKey(workload.id),
+        policies: policiesOf(workload.tiers, workload.profileIds),
+        reason: reasonOf(failure),
+      };
+    }),
+  ];
 }
 
 /** Tables whose rows of no endpoint serve the whole node: its two ports, its addresses, its way out. */
 const NODE_TABLES: ReadonlySet<string> = new Set(['port_in', 'host_address', 'default_route', 'local']);
 
 /** Failed rows that concern more than one endpoint, or one that is gone and could not be closed: one line each. */
-export function failuresOfNode(applied: ApplyResult, endpoints: readonly PlacedEndpoint[]): string[] {
+export function failuresOfNode(
+  applied: ApplyResult,
+  endpoints: readonly PlacedEndpoint[],
+  { uplink }: Pick<HostEndpointsInForce, 'uplink'>,
+): string[] {
   if (applied.failed.size === 0) return [];
   const present = new Set(endpoints.map(({ ep }) => ep));
+  if (typeof uplink !== 'string') present.add(UPLINK_EP);
   return [...applied.failed.values()].flatMap((failure) => {
     const ep = endpointOf(failure);
     const ofNode = ep === undefined ? NODE_TABLES.has(failure.row.table) : !present.has(ep);
@@ -57,12 +85,20 @@ export function failuresOfNode(applied: ApplyResult, endpoints: readonly PlacedE
   });
 }
 
+/** The endpoint id in the uplink's rows of endpoint_root. */
+const UPLINK_EP = 0;
+
 function endpointOf({ row }: RowFailure): number | undefined {
   const ep = row.match['ep']?.value ?? row.params['ep'];
   return ep === undefined ? undefined : Number(ep);
 }
 
-function policiesOf({ tiers, profileIds }: WorkloadEndpoint): string[] {
+function tiersOfHost(endpoint: HostEndpoint): readonly TierInfo[] {
+  const { tiers, untrackedTiers, preDnatTiers, forwardTiers } = endpoint;
+  return [...tiers, ...untrackedTiers, ...preDnatTiers, ...forwardTiers];
+}
+
+function policiesOf(tiers: readonly TierInfo[], profileIds: readonly string[]): string[] {
   const policies = tiers.flatMap(({ ingressPolicies, egressPolicies }) =>
     [...ingressPolicies, ...egressPolicies].map(policyKey),
   );

@@ -13,7 +13,7 @@ import { workloadKey } from '../model/model';
 export interface TargetNames {
   /** Port number -> `uplink`, `host`, or a workload's interface name. */
   readonly ports: ReadonlyMap<number, string>;
-  /** Endpoint id -> workload, for example `k8s/shop/web-0/eth0`. */
+  /** Endpoint id -> workload, for example `k8s/shop/web-0/eth0`; 0 is the uplink. */
   readonly endpoints: ReadonlyMap<number, string>;
   readonly outcomes: ReadonlyMap<number, Outcome>;
   /** `page/bit` -> what the bit of addr_labels and of the masks stands for. */
@@ -39,7 +39,10 @@ export function namesOf(
       [ports.host, 'host'],
       ...endpoints.map(({ port, workload }) => [port, workload.name] as const),
     ]),
-    endpoints: new Map(endpoints.map(({ ep, workload }) => [ep, workloadKey(workload.id)] as const)),
+    endpoints: new Map([
+      [0, 'uplink'],
+      ...endpoints.map(({ ep, workload }) => [ep, workloadKey(workload.id)] as const),
+    ]),
     outcomes: new Map([...outcomes].map((outcome) => [outcome.id, outcome] as const)),
     labels: new Map([...labels].map(({ page, bit, name }) => [`${page}/${bit}`, shortened(name)] as const)),
   };
@@ -54,6 +57,17 @@ function shortened(name: string): string {
 
 const numbered = z.array(z.tuple([z.number(), z.string()]));
 const direction = z.enum(['ingress', 'egress']);
+const hostStage = z.enum([
+  'untracked-in',
+  'untracked-out',
+  'pre-dnat',
+  'host-in',
+  'host-out',
+  'forward-in',
+  'forward-out',
+  'forward-other',
+]);
+const stage = z.union([direction, z.literal('egress-to-host'), hostStage]);
 const policyId = z.strictObject({ kind: z.string(), namespace: z.string(), name: z.string() });
 /** A step of an outcome (outcomes.ts), field by field: what is printed must be what was written. */
 const step: z.ZodType<Step> = z.discriminatedUnion('kind', [
@@ -69,20 +83,29 @@ const step: z.ZodType<Step> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('end-of-tier'), tier: z.string(), direction }),
   z.strictObject({ kind: z.literal('no-profile-match'), direction }),
   z.strictObject({ kind: z.literal('admin-down'), direction }),
-  z.strictObject({ kind: z.literal('too-complex'), direction }),
+  z.strictObject({ kind: z.literal('too-complex'), direction: stage }),
   z.strictObject({ kind: z.literal('encap-from-workload'), encap: z.enum(['vxlan', 'ipip']), direction }),
   z.strictObject({ kind: z.literal('missing-policy'), tier: z.string(), policy: policyId, direction }),
   z.strictObject({ kind: z.literal('missing-profile'), profile: z.string(), direction }),
+  z.strictObject({
+    kind: z.literal('failsafe'),
+    list: z.enum(['inbound', 'outbound']),
+    port: z.string(),
+    answers: z.boolean(),
+  }),
+  z.strictObject({ kind: z.literal('nothing-matched'), stage: hostStage }),
+  z.strictObject({ kind: z.literal('no-host-endpoint') }),
+  z.strictObject({ kind: z.literal('unknown-uplink') }),
   z.strictObject({ kind: z.literal('miss') }),
   z.strictObject({ kind: z.literal('overflow') }),
 ]);
 
 const fileSchema = z.strictObject({
-  version: z.literal(2),
+  version: z.literal(3),
   ports: numbered,
   endpoints: numbered,
   outcomes: z.array(
-    z.strictObject({ id: z.number(), verdict: z.enum(['allow', 'deny']), rules: z.array(step) }),
+    z.strictObject({ id: z.number(), verdict: z.enum(['allow', 'deny', 'unmatched']), rules: z.array(step) }),
   ),
   labels: z.array(z.tuple([z.string(), z.string()])),
 });
@@ -91,7 +114,7 @@ const fileSchema = z.strictObject({
 export function writeNames(path: string, names: TargetNames): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const text = JSON.stringify({
-    version: 2,
+    version: 3,
     ports: [...names.ports],
     endpoints: [...names.endpoints],
     outcomes: [...names.outcomes.values()],

@@ -12,6 +12,7 @@ import {
   type NodePorts,
   type PlacedEndpoint,
 } from '../translators/endpoints';
+import { hostEndpointsInForce, type HostEndpointsInForce } from '../translators/host-endpoints';
 import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
 import { createPolicyCompiler } from '../translators/policy/compiler';
 import { partChanges, type RowParts } from '../translators/row-parts';
@@ -29,6 +30,8 @@ export interface NodeOptions {
   readonly links?: NodeLinks;
   /** Default: none, and a restart of the driver gives new numbers to most of what is on the target. */
   readonly journal?: Pick<Journal, 'remembered' | 'note' | 'drop' | 'rows' | 'save' | 'settle'>;
+  /** Name of the interface at the uplink; default "": not known. */
+  readonly uplink?: string;
 }
 
 export interface ProgramResult {
@@ -37,6 +40,10 @@ export interface ProgramResult {
   readonly up: ReadonlySet<string>;
   /** Workload keys that the target serves only in part, or not at all. */
   readonly down: ReadonlySet<string>;
+  /** Host endpoints (ids) that are in force, with all of their rows on the target. */
+  readonly hostsUp: ReadonlySet<string>;
+  /** Host endpoints that are in force nowhere, or not as they should. */
+  readonly hostsDown: ReadonlySet<string>;
   /** The endpoints that rows which are not as desired keep closed, with Calico's names; part of `down`. */
   readonly failures: readonly EndpointFailure[];
   /** Failed rows that concern the node as a whole, not one endpoint: in words. */
@@ -71,12 +78,13 @@ export async function createNode({
   ports,
   links = EMBEDDED_LINKS,
   journal,
+  uplink = '',
 }: NodeOptions): Promise<Node> {
   if (journal !== undefined) reconciler.expect(journal.rows);
   await reconciler.load();
   const found = rowsOf(reconciler.actual);
   const placement = createPlacement(ports.firstPod, found, journal, reconciler.trusted);
-  const compiler = createPolicyCompiler(journal === undefined ? {} : { memory: journal });
+  const compiler = createPolicyCompiler({ uplink, ...(journal === undefined ? {} : { memory: journal }) });
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
   let describe: () => TargetNames = () => NO_NAMES;
@@ -127,9 +135,10 @@ export async function createNode({
       }
       const began = performance.now();
       const { workloads, policies, profiles, hosts, hostEndpoints, config } = model;
-      const placedOf = [workloads, hosts, hostEndpoints, config].map((map) => map.values());
+      const placedOf = [workloads, hosts, config].map((map) => map.values());
       waysMoved = watchWays([...placedOf, config.keys()]) || waysMoved;
-      programsMoved = watchPrograms([policies, profiles, workloads].map((m) => m.values())) || programsMoved;
+      const programsOf = [policies, profiles, workloads, hostEndpoints];
+      programsMoved = watchPrograms(programsOf.map((map) => map.values())) || programsMoved;
       const sameWays = placed !== undefined && !waysMoved;
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
       const found = sameWays ? placed!.found : endpointParts(model, endpoints, ports, links);
@@ -151,7 +160,7 @@ export async function createNode({
         between = await reconciler.apply(sideBySide);
       }
       programsMoved = false;
-      hasPrograms = policies.size + profiles.size + workloads.size > 0;
+      hasPrograms = programsOf.some((map) => map.size > 0);
       const compiled = compiler.compile(model, endpoints);
       // There are thousands of them, and few are ever looked at.
       describe = () => namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports);
@@ -175,15 +184,19 @@ export async function createNode({
         journal?.settle(reconciler.digest);
       }
 
-      const failures = endpointFailures(applied, endpoints);
+      const inForce = hostEndpointsInForce(model, uplink);
+      const failures = endpointFailures(applied, endpoints, inForce);
       const { up, down } =
         failures.length === 0 && allUp?.endpoints === endpoints ? allUp : whoIsUp(named, endpoints, failures);
       allUp = failures.length === 0 ? { endpoints, up, down } : undefined;
-      const nodeFailures = failuresOfNode(applied, endpoints);
+      const nodeFailures = failuresOfNode(applied, endpoints, inForce);
+      const { up: hostsUp, down: hostsDown } = whichHostsAreUp(model, inForce, failures);
       return {
         applied,
         up,
         down,
+        hostsUp,
+        hostsDown,
         failures,
         nodeFailures,
         problems: [...compiled.problems, ...found.problems],
@@ -203,6 +216,19 @@ function whoIsUp(
   const whole = endpoints.filter(({ ep }) => !failed.has(ep));
   const up = new Set(whole.map(({ workload }) => workloadKey(workload.id)));
   return { up, down: new Set(named.filter((key) => !up.has(key))) };
+}
+
+/** Host endpoints by id: up is what is in force with all of its rows on the target. */
+function whichHostsAreUp(
+  model: FelixModel,
+  { uplink, everywhere }: HostEndpointsInForce,
+  failures: readonly EndpointFailure[],
+): { readonly up: ReadonlySet<string>; readonly down: ReadonlySet<string> } {
+  const failed = new Set(failures.map(({ hostEndpoint }) => hostEndpoint));
+  const up = new Set(
+    [uplink, everywhere].flatMap((one) => (typeof one === 'object' && !failed.has(one.id) ? [one.id] : [])),
+  );
+  return { up, down: new Set([...model.hostEndpoints.keys()].filter((id) => !up.has(id))) };
 }
 
 function rowsOf(state: RowsByTable): readonly Row[] {

@@ -86,6 +86,7 @@ export async function runNodeDriver(
     node ??= await createNode({
       reconciler: session.reconciler,
       ports: config.ports,
+      uplink: config.interfaces.uplink,
       links: linksOf(config),
       ...(journal === undefined ? {} : { journal }),
     });

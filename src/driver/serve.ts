@@ -195,7 +195,28 @@ function isOfTarget(error: unknown): error is CalicoP4Error {
 /** Sends what changed: Felix keeps the last status of each endpoint. */
 function createStatusReporter(link: FelixLink): (model: FelixModel, result: ProgramResult) => Promise<void> {
   const reported = new Map<string, { readonly id: WorkloadEndpointId; readonly status: EndpointStatus }>();
-  return async (model, { up, down }) => {
+  const hosts = new Map<string, EndpointStatus>();
+  /** Felix's words: `error` for an endpoint that no interface matches (endpoint_mgr.go, calculateHostEndpointStatus). */
+  const reportHosts = async (
+    model: FelixModel,
+    { hostsUp, hostsDown }: Pick<ProgramResult, 'hostsUp' | 'hostsDown'>,
+  ): Promise<void> => {
+    for (const id of hosts.keys()) {
+      if (model.hostEndpoints.has(id)) continue;
+      hosts.delete(id);
+      await link.sendHostEndpointStatusRemove(id);
+    }
+    for (const id of model.hostEndpoints.keys()) {
+      if (!hostsUp.has(id) && !hostsDown.has(id)) continue;
+      const status = hostsUp.has(id) ? 'up' : 'error';
+      if (hosts.get(id) === status) continue;
+      hosts.set(id, status);
+      await link.sendHostEndpointStatus(id, status);
+    }
+  };
+  return async (model, result) => {
+    const { up, down } = result;
+    await reportHosts(model, result);
     for (const [key, { id }] of reported) {
       if (model.workloads.has(key)) continue;
       reported.delete(key);

@@ -6,7 +6,7 @@ import type { Delta, RowsByTable } from './row-tracker';
 import { selectorsOf, spacesOf, specificity, tablesOf, type WriteOrder } from './write-order';
 
 /*
- * A verdict hangs on several rows: the values of both addresses, the gate of the sender and the gate of the receiver. They change one
+ * A verdict hangs on several rows: the values of both addresses, the gates of the sender, of the receiver and of the uplink. They change one
  * by one. When two of them change in one update, a packet in between may meet the old one of the first and the new one of the
  * second, and so be let through though neither state lets it through. The gates found here are shut meanwhile.
  */
@@ -15,7 +15,7 @@ import { selectorsOf, spacesOf, specificity, tablesOf, type WriteOrder } from '.
 export interface MixtureHolds {
   /** To be shut before the selectors change, and opened with the gates. */
   readonly duringSelectors: ReadonlySet<string>;
-  /** To be shut before the gates flip: gates of senders, while those of receivers flip. */
+  /** To be shut before the gates flip: all but those of the lowest turn that flip. */
   readonly duringGates: ReadonlySet<string>;
 }
 
@@ -31,22 +31,30 @@ export function gatesOfMixtures(
 ): MixtureHolds {
   const gateTables = new Set(tablesOf(order, 'gate'));
   const flips = delta.modifies.filter(({ to }) => gateTables.has(to.table)).map(({ from }) => from);
-  const ofSender = (row: Row): boolean => order.judges(row) === 'sender';
-  const senders = flips.filter(ofSender);
-  const receiversFlip = senders.length < flips.length;
+  const lowest = Math.min(...flips.map((row) => order.turn(row)));
+  const later = flips.filter((row) => order.turn(row) > lowest);
 
-  const duringGates = new Set(receiversFlip ? senders.map(rowKey) : []);
+  const duringGates = new Set(later.map(rowKey));
   const duringSelectors = new Set<string>();
   if (!selectorsMove(delta, order, pages)) return { duringSelectors, duringGates };
-  // One row can not mix with itself, and who has no own address here is seen by one gate only.
+  // One row can not mix with itself.
   if (flips.length === 0 && addressesThatMove(delta, order, pages, () => true) < 2)
     return { duringSelectors, duringGates };
-  const mine = ownAddresses(actual, desired, order);
-  const own = addressesThatMove(delta, order, pages, (address) => mine.has(address));
+  // Who has no own address here is seen by one gate only, unless a gate asks about everybody.
+  const mine = asksAll(actual, order) ? undefined : ownAddresses(actual, desired, order);
+  const own = addressesThatMove(delta, order, pages, (address) => mine === undefined || mine.has(address));
   if (flips.length === 0 && own < 2) return { duringSelectors, duringGates };
   const minding = gatesMinding(delta, actual, desired, order, pages);
   if (minding.length === 0) return { duringSelectors, duringGates };
 
+  const concerned = [...flips, ...minding];
+  if (concerned.some((gate) => order.ofAll(gate))) {
+    for (const gate of concerned) duringSelectors.add(rowKey(gate));
+    return { duringSelectors, duringGates };
+  }
+  const ofSender = (row: Row): boolean => order.turn(row) > RECEIVER_TURN;
+  const senders = flips.filter(ofSender);
+  const receiversFlip = senders.length < flips.length;
   const mind = new Set(minding.map(rowKey));
   for (const gate of flips) if (mind.has(rowKey(gate))) duringSelectors.add(rowKey(gate));
   const receiversMind = minding.some((gate) => !ofSender(gate));
@@ -55,6 +63,16 @@ export function gatesOfMixtures(
     for (const gate of minding) if (ofSender(gate)) duringSelectors.add(rowKey(gate));
   }
   return { duringSelectors, duringGates };
+}
+
+/** Of two endpoints' gates, which packets pass one after the other, the receiver's has the lower turn. */
+const RECEIVER_TURN = 1;
+
+/** Whether a gate that all packets pass asks anything of them. */
+function asksAll(actual: RowsByTable, order: WriteOrder): boolean {
+  return tablesOf(order, 'gate').some((table) =>
+    [...(actual.get(table)?.values() ?? [])].some((row) => order.ofAll(row) && order.names(row).length > 0),
+  );
 }
 
 /** Addresses that endpoints here have. */

@@ -1,4 +1,4 @@
-import { rowKey, type Row } from '../translators/rows';
+import { rowKey, sameContent, type Row } from '../translators/rows';
 import { gatesToHold } from './hazards';
 import { gatesOfMixtures } from './mixtures';
 import { pageChanges, type PageChanges } from './pages';
@@ -21,7 +21,8 @@ import { specificity, tablesOf, type TableRole, type WriteOrder } from './write-
  *  I6  When rows of nodes change their content, when the numbers on the target are not ours (they were read back from
  *      another run), when the target has no room for both states, or when a selector row must change on a target that
  *      can not change rows and nothing covers the gap, there is no order that keeps I1 with open gates: then all gates
- *      are shut, all is rewritten, deletes first, and the gates open again (mode `closed`).
+ *      are shut (but those that say the same in both states without asking), all is rewritten, deletes first, and the gates
+ *      open again (mode `closed`).
  *  I7  Where two rows that one verdict hangs on change in one update, and a packet could meet the old one of the first and the
  *      new one of the second, one of them is a gate that is shut meanwhile (mixtures.ts).
  *  I8  A page of selectors that no program reads any more goes after the gates have flipped from those that do.
@@ -179,20 +180,21 @@ function closedPhases(input: PlanInput, parts: Parts): Phase[] {
   const { actual, desired, order, canModify } = input;
   const nodeChanges = parts.node.modifies.map((m) => m.to);
   const selectorChanges = parts.selector.modifies.map((m) => m.to);
+  // A gate that says the same in both states, without asking anything, can not say anything else in between.
+  const moving = (state: RowsByTable, other: RowsByTable): readonly Row[] =>
+    rowsOfRole(state, order, 'gate').flatMap(([key, row]) => {
+      const same = other.get(row.table)?.get(key);
+      const stays = same !== undefined && order.names(row).length === 0 && sameContent(row, same);
+      return stays ? [] : [row];
+    });
   return [
-    phase('close', 'delete', [
-      ...closedPaths(parts),
-      ...rowsOfRole(actual, order, 'gate').map(([, row]) => row),
-    ]),
+    phase('close', 'delete', [...closedPaths(parts), ...moving(actual, desired)]),
     phase('sweep', 'delete', [...parts.node.deletes, ...parts.selector.deletes]),
     ...changePhases('nodes', nodeChanges, canModify),
     ...tablesOf(order, 'node').map((table) => phase('nodes', 'insert', inTable(parts.node.inserts, table))),
     ...changePhases('selectors', selectorChanges, canModify),
     phase('selectors', 'insert', parts.selector.inserts),
-    ...gateInserts(
-      rowsOfRole(desired, order, 'gate').map(([, row]) => row),
-      order,
-    ),
+    ...gateInserts(moving(desired, actual), order),
     ...pathPhases(parts, order),
   ];
 }
@@ -238,13 +240,14 @@ function changePhases(step: PhaseStep, rows: readonly Row[], canModify: boolean)
     : [phase(step, 'delete', rows), phase(step, 'insert', rows)];
 }
 
-/** I7: who receives, before who sends. */
+/** I7: by turns, from the lowest on. */
 function gateInserts(rows: readonly Row[], order: WriteOrder): Phase[] {
-  return (['receiver', 'sender'] as const).map((whose) =>
+  const turns = [...new Set(rows.map((row) => order.turn(row)))].sort((a, b) => a - b);
+  return turns.map((turn) =>
     phase(
       'gates',
       'insert',
-      rows.filter((row) => order.judges(row) === whose),
+      rows.filter((row) => order.turn(row) === turn),
     ),
   );
 }

@@ -47,8 +47,13 @@ export interface WriteOrder {
    * any. Numbers of different spaces are different. All rows of a page are in each state in which a node that reads it can be reached.
    */
   readonly page: (row: Row) => bigint | undefined;
-  /** `gate` tables: whose program it opens. A packet between two endpoints passes the sender's, then the receiver's. */
-  readonly judges: (row: Row) => 'sender' | 'receiver';
+  /**
+   * `gate` tables: of the gates that one packet passes, no two have the same number. They open from the lowest on, so the one with the
+   * lowest number may flip in place while the others are shut.
+   */
+  readonly turn: (row: Row) => number;
+  /** `gate` tables: packets of any addresses pass it, and the gates of their endpoints too. */
+  readonly ofAll: (row: Row) => boolean;
   /**
    * The address that a row is about: of `path` rows, one that an endpoint here has; of `selector` rows, the one that gets a value,
    * `many` for more than one. `undefined` for rows about something else.

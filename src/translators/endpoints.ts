@@ -197,11 +197,6 @@ function makeWorkloadRows(
   return { name, rows, deliveries, problems };
 }
 
-/** Of a model as a whole: nothing is open between node and uplink while there are host endpoints (decision 0005). */
-function uplinkIsOpen(model: FelixModel): boolean {
-  return model.hostEndpoints.size === 0;
-}
-
 /** DefaultEndpointToHostAction: what is returned to the host's own rules gets to the host's stack, which has them. */
 function podsReachHost(model: FelixModel): boolean {
   return felixConfiguration(model.config).endpointToHost !== 'drop';
@@ -254,7 +249,7 @@ function linkRows(
       note: `addresses that nobody knows, from ${from}`,
     });
     rows.push(route(SIDE.pod, 'pods'));
-    if (uplinkIsOpen(model)) rows.push(route(SIDE.host, 'the host'));
+    rows.push(route(SIDE.host, 'the host'));
   }
   rows.push(...stackRows(model, ports, links));
   return { rows, problems };
@@ -283,10 +278,7 @@ function stackRows(model: FelixModel, ports: NodePorts, links: NodeLinks): Row[]
   }));
 }
 
-/**
- * The node's own addresses. Packets of pods to them obey DefaultEndpointToHostAction (default Drop). Policy of host
- * endpoints is not enforced yet: as long as there is one, nothing passes between host and uplink (fail closed).
- */
+/** The node's own addresses. Packets of pods to them obey DefaultEndpointToHostAction (default Drop). */
 function hostRows(
   model: FelixModel,
   ports: NodePorts,
@@ -295,13 +287,6 @@ function hostRows(
   problems: string[],
 ): Row[] {
   const rows: Row[] = [];
-  const open = uplinkIsOpen(model);
-  if (!open) {
-    const ids = [...model.hostEndpoints.keys()].sort().join(', ');
-    problems.push(
-      `host endpoints (${ids}): their policy is not enforced yet, so nothing passes between the node and its uplink; pods are judged by their own policy alone`,
-    );
-  }
   const own = model.hosts.get(felixConfiguration(model.config).hostname ?? '');
   if (own === undefined) return rows;
   const fromPods = podsReachHost(model) ? 1n : 0n;
@@ -332,7 +317,6 @@ function hostRows(
       params: {
         port: BigInt(ports.host),
         from_pods: fromPods,
-        from_outside: open ? 1n : 0n,
         dst: links.hostMac,
         src: links.gatewayMac,
       },

@@ -7,6 +7,7 @@ import { evaluateNode, type NodeEvaluation } from '../../src/translators/policy/
 import { sendPacket } from '../../src/cli/packets';
 import { packetVerdict, type PacketVerdict } from '../../src/cli/verdict';
 import { arbitraryScenario } from '../support/arbitraries';
+import { UPLINK } from '../support/models';
 import { formatPacket } from '../../src/packet/describe';
 import { SEED as seed } from '../seed';
 import { startEmbeddedNode, TARGET_KINDS, type EmbeddedNode } from './support/embedded-node';
@@ -38,7 +39,7 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
           sendPacket(embedded.engine, embedded.node.names, line),
           embedded.node.names,
         );
-        const want = expected(evaluateNode(model, from, packet));
+        const want = expected(evaluateNode(model, from, packet, UPLINK));
         if (JSON.stringify(got) !== JSON.stringify(want)) {
           expect({ packet: `${formatPacket(packet)} from ${from}`, ...got }).toEqual({
             packet: `${formatPacket(packet)} from ${from}`,

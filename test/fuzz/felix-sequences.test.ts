@@ -16,6 +16,7 @@ import {
   type CompiledPolicy,
   type PolicyCompiler,
 } from '../../src/translators/policy/compiler';
+import { UPLINK } from '../support/models';
 import { evaluateNode, type NodeEvaluation } from '../../src/translators/policy/reference';
 import { rowKey, type Row } from '../../src/translators/rows';
 import { arbitraryNodePacket, type NodePacket } from '../support/arbitraries';
@@ -100,7 +101,7 @@ async function run(
     session.push(bytes.subarray(middle));
     const model = snapshot(session.model);
     expect(model.inSync).toBe(true);
-    const after = packets.map(({ from, packet }) => evaluateNode(model, from, packet));
+    const after = packets.map(({ from, packet }) => evaluateNode(model, from, packet, UPLINK));
     try {
       const chosen = before === undefined ? [] : telling(packets, before, after);
       const { applied } = await atomic.step(model, chosen, session.model);
@@ -133,10 +134,13 @@ async function run(
 
 function freshRows(model: FelixModel): readonly string[] {
   const endpoints = createPlacement(PORTS.firstPod).place(activeWorkloads(model));
-  const compiler = createPolicyCompiler({ firstId: 1000 });
+  const compiler = createPolicyCompiler({ uplink: UPLINK, firstId: 1000 });
   const compiled = compiler.compile(model, endpoints);
   const names: Names = {
-    endpoints: new Map(endpoints.map(({ ep, workload }) => [ep, workloadKey(workload.id)])),
+    endpoints: new Map([
+      [0, 'uplink'],
+      ...endpoints.map(({ ep, workload }) => [ep, workloadKey(workload.id)] as const),
+    ]),
     ports: new Map([
       [PORTS.uplink, 'uplink'],
       [PORTS.host, 'host'],

@@ -6,6 +6,7 @@
 import fc from 'fast-check';
 import type {
   FelixModel,
+  HostEndpoint,
   IpSet,
   Policy,
   PolicyId,
@@ -17,7 +18,17 @@ import type {
 } from '../../src/model/model';
 import { makePacket } from '../../src/packet/describe';
 import type { Packet } from '../../src/packet/packet';
-import { modelOf, NODE_IPV4, NODE_IPV6, policyOf, ruleOf, tierOf, workloadOf } from './models';
+import {
+  hostEndpointOf,
+  modelOf,
+  NODE_IPV4,
+  NODE_IPV6,
+  policyOf,
+  ruleOf,
+  tierOf,
+  UPLINK,
+  workloadOf,
+} from './models';
 
 /** Interface names of the workloads that a model can have; a model with n workloads has the first n. */
 export const INTERFACES = ['cali0', 'cali1', 'cali2'] as const;
@@ -255,6 +266,59 @@ function workload(index: number, options: ModelOptions): fc.Arbitrary<WorkloadEn
     );
 }
 
+/** Tiers of a host endpoint: of one kind of policy there are often none. */
+function tiers(options: ModelOptions): fc.Arbitrary<readonly TierInfo[]> {
+  return fc.oneof(
+    { withCrossShrink: true },
+    { weight: 1, arbitrary: fc.constant<readonly TierInfo[]>([]) },
+    {
+      weight: 2,
+      arbitrary: fc
+        .integer({ min: 1, max: 2 })
+        .chain((count) => fc.tuple(...Array.from({ length: count }, (_, i) => tier(`tier${i}`, options)))),
+    },
+  );
+}
+
+/** Of the uplink by name or by address, of another interface, of all. */
+function hostEndpoint(id: string, options: ModelOptions): fc.Arbitrary<HostEndpoint> {
+  const missing = options.missing === true ? ['kns.missing'] : [];
+  return fc
+    .record({
+      where: fc.constantFrom<Partial<HostEndpoint>>(
+        { name: '*' },
+        { name: UPLINK },
+        { expectedIpv4Addrs: [NODE_IPV4] },
+        { expectedIpv6Addrs: ['fd00::77', NODE_IPV6] },
+        { name: 'eth7', expectedIpv4Addrs: [NODE_IPV4] },
+        { expectedIpv4Addrs: ['10.0.0.1'] },
+      ),
+      tiers: tiers(options),
+      untrackedTiers: tiers(options),
+      preDnatTiers: tiers(options),
+      forwardTiers: tiers(options),
+      profileIds: fc.uniqueArray(fc.constantFrom(...PROFILE_NAMES, ...missing), {
+        maxLength: 2,
+        size: 'max',
+      }),
+    })
+    .map(({ where, ...fields }) => hostEndpointOf({ id, ...where, ...fields }));
+}
+
+function hostEndpoints(options: ModelOptions): fc.Arbitrary<readonly HostEndpoint[]> {
+  return fc.oneof(
+    { withCrossShrink: true },
+    { weight: 3, arbitrary: fc.constant<readonly HostEndpoint[]>([]) },
+    { weight: 2, arbitrary: hostEndpoint('hep-b', options).map((one) => [one]) },
+    {
+      weight: 2,
+      arbitrary: fc.tuple(...['hep-b', 'hep-a', 'hep-c'].map((id) => hostEndpoint(id, options))),
+    },
+  );
+}
+
+const failsafes = fc.constantFrom('none', '', 'tcp:80', 'udp:10.0.0.0/24:53,tcp:[fd00::/64]:443,tcp:80');
+
 const config: fc.Arbitrary<Readonly<Record<string, string>>> = fc
   .tuple(
     maybe('DefaultEndpointToHostAction', fc.constantFrom('Drop', 'Accept', 'RETURN'), 10),
@@ -262,10 +326,15 @@ const config: fc.Arbitrary<Readonly<Record<string, string>>> = fc
     maybe('VXLANPort', fc.constantFrom('443', '4789')),
     maybe('AllowVXLANPacketsFromWorkloads', fc.constantFrom('true', 'False')),
     maybe('AllowIPIPPacketsFromWorkloads', fc.constantFrom('yes', '0')),
+    maybe('FailsafeInboundHostPorts', failsafes, 20),
+    maybe('FailsafeOutboundHostPorts', failsafes, 20),
   )
   .map((parts) => Object.assign({}, ...parts) as Record<string, string>);
 
-/** A node in sync: one to three workloads, up to three tiers each, six policies (two of them staged), two profiles, five IP sets. */
+/**
+ * A node in sync: one to three workloads, up to three tiers each, six policies (two of them staged), two profiles, five IP sets,
+ * and up to three host endpoints, which may name the interface UPLINK.
+ */
 export function arbitraryModel(options: ModelOptions = {}): fc.Arbitrary<FelixModel> {
   const rules = several(arbitraryRule(options), options.maxRulesPerPolicy ?? 4);
   const policies: fc.Arbitrary<readonly Policy[]> = fc.tuple(
@@ -284,6 +353,7 @@ export function arbitraryModel(options: ModelOptions = {}): fc.Arbitrary<FelixMo
       ipSets,
       policies,
       profiles,
+      hostEndpoints: hostEndpoints(options),
       workloads: fc
         .integer({ min: 1, max: INTERFACES.length })
         .chain((count) => fc.tuple(...Array.from({ length: count }, (_, i) => workload(i, options)))),
@@ -323,7 +393,7 @@ export const arbitraryNodePacket: fc.Arbitrary<NodePacket> = fc
     from: fc.oneof(
       { weight: 3, arbitrary: fc.constantFrom<string>(...INTERFACES) },
       { weight: 3, arbitrary: fc.constant('uplink') },
-      { weight: 1, arbitrary: fc.constant('host') },
+      { weight: 2, arbitrary: fc.constant('host') },
     ),
     honest: fc.integer({ min: 0, max: 5 }).map((n) => n < 5),
   })

@@ -3,12 +3,11 @@
  * the ports that it has; an outcome its rules; a node its undecided rules and where its rows lead.
  */
 import type { CompiledPolicy, PolicyCompiler } from '../../src/translators/policy/compiler';
+import { FIRST_LEAF, readLeaf } from '../../src/translators/policy/outcomes';
 import type { MatchValue, Row } from '../../src/translators/rows';
 import { bitsOf } from '../../src/translators/policy/words';
 import { createHash } from 'node:crypto';
 
-const FIRST_LEAF = 0x8000_0000;
-const OUTCOME_MASK = 0x3fff_ffff;
 const NODE_PARAMS = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'];
 
 /** Sorted, one text for each row. `endpoint` names the endpoint ids. */
@@ -74,7 +73,7 @@ export function canonicalRows(
   const known = new Map<number, string>();
   const nodeText = (id: number): string => {
     if (id >= FIRST_LEAF) {
-      const outcome = outcomes.get(id & OUTCOME_MASK);
+      const outcome = outcomes.get(readLeaf(id).id);
       return JSON.stringify([outcome?.verdict, outcome?.rules]);
     }
     let text = known.get(id);

@@ -2,14 +2,14 @@
 import fc from 'fast-check';
 import type { FelixModel } from '../../src/model/model';
 
-const PARTS = ['config', 'ipSets', 'policies', 'profiles', 'workloads'] as const;
+const PARTS = ['config', 'ipSets', 'policies', 'profiles', 'workloads', 'hostEndpoints'] as const;
 type Part = (typeof PARTS)[number];
 
 export interface Change {
   readonly parts: readonly Part[];
   /** Bit n: the n-th object of the parts changes. */
   readonly objects: number;
-  /** Workloads that both states have go, instead of changing. */
+  /** Workloads and host endpoints that both states have go, instead of changing. */
   readonly remove: boolean;
 }
 
@@ -42,5 +42,6 @@ export function changed(from: FelixModel, to: FelixModel, { parts, objects, remo
     policies: mixed('policies', from.policies, to.policies, false),
     profiles: mixed('profiles', from.profiles, to.profiles, false),
     workloads: mixed('workloads', from.workloads, to.workloads, true),
+    hostEndpoints: mixed('hostEndpoints', from.hostEndpoints, to.hostEndpoints, true),
   };
 }

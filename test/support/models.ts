@@ -81,6 +81,24 @@ export function workloadOf(
   };
 }
 
+/** The interface at the uplink, for host endpoints that name one. */
+export const UPLINK = 'eth0';
+
+/** Without policy, and in force nowhere unless it says where. */
+export function hostEndpointOf(fields: Partial<HostEndpoint> & Pick<HostEndpoint, 'id'>): HostEndpoint {
+  return {
+    name: '',
+    profileIds: [],
+    tiers: [],
+    untrackedTiers: [],
+    preDnatTiers: [],
+    forwardTiers: [],
+    expectedIpv4Addrs: [],
+    expectedIpv6Addrs: [],
+    ...fields,
+  };
+}
+
 export interface ModelParts {
   readonly config?: Readonly<Record<string, string>>;
   readonly ipSets?: readonly IpSet[];

@@ -52,6 +52,25 @@ const FIRST_LEAF = 0x8000_0000n;
 const COVER_PRIORITY = 1000;
 const ALL_64_BITS = (1n << 64n) - 1n;
 
+/**
+ * By `direction` of endpoint_root: of the programs that one packet passes, each has another number (docs/pipeline.md). Untracked policy,
+ * which established connections meet too, flips while the others are shut.
+ */
+const TURNS: readonly number[] = [
+  2,
+  1, // ingress
+  2, // egress
+  0, // untracked-in
+  0, // untracked-out
+  3, // pre-dnat
+  2, // host-in
+  2, // host-out
+  2, // forward-in
+  1, // forward-out
+  2, // forward-other
+  2, // egress-to-host
+];
+
 /** Parameters that name nodes: the next one and the chain of its defaults (docs/design.md, Diagrams). */
 const NODE_PARAMS = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'] as const;
 
@@ -81,7 +100,8 @@ export const P4_DPDK_ORDER: WriteOrder = {
     const space = row.table.startsWith('dport_') ? 1n : row.table.startsWith('sport_') ? 2n : 0n;
     return page === undefined ? undefined : page | (space << 32n);
   },
-  judges: (row) => (exactValue(row, 'direction') === 2n ? 'sender' : 'receiver'),
+  turn: (row) => TURNS[Number(exactValue(row, 'direction'))]!,
+  ofAll: (row) => exactValue(row, 'ep') === 0n,
   address: (row) => {
     if (row.table === 'addr_labels_prefix') return 'many';
     if (row.table !== 'addr_labels' && row.table !== 'local') return undefined;

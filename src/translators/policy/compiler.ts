@@ -1,5 +1,6 @@
-import type { FelixModel, WorkloadEndpoint } from '../../model/model';
+import type { FelixModel, TierInfo, WorkloadEndpoint } from '../../model/model';
 import { isStaged, policyKey, workloadKey } from '../../model/model';
+import { hostEndpointProblems, hostEndpointsInForce } from '../host-endpoints';
 import type { Row } from '../rows';
 import { rowKey } from '../rows';
 import { createPrefixCache } from './address';
@@ -17,20 +18,20 @@ import { listChanges } from './list-changes';
 import { createNodeNumbers } from './node-numbers';
 import { createNodeRows, type UpdateResult } from './node-rows';
 import { NO_MEMORY, type NumberMemory } from './number-memory';
-import type { Direction, Outcome } from './outcomes';
-import { describeStep, OUTCOME_LIMIT } from './outcomes';
+import type { Outcome, Stage } from './outcomes';
+import { describeStep, OUTCOME_LIMIT, STAGE_NUMBERS } from './outcomes';
 import type { Page } from './pages';
 import { createPages, PAGE_ROOM } from './pages';
 import { createPortLabels } from './port-labels';
-import { createProgramCache, type EndpointProgram } from './program-cache';
+import { createProgramCache, isSame, type StageProgram } from './program-cache';
 import type { TooLarge } from './program-visits';
-import { createPrograms } from './programs';
+import { createPrograms, UPLINK_STAGES, type Subject } from './programs';
 import type { RowChanges } from './row-store';
 import { createRowStore } from './row-store';
 import type { SizeLimits } from './size-limits';
 import { SIZE_LIMITS } from './size-limits';
 
-/** A workload endpoint with the number that stands for it in the key of endpoint_root. */
+/** A workload endpoint with the number that stands for it in the key of endpoint_root; 0 is the uplink's. */
 export interface EndpointPrograms {
   readonly ep: number;
   readonly workload: WorkloadEndpoint;
@@ -59,7 +60,7 @@ export interface CompiledPolicy {
 }
 
 export interface PolicyCompiler {
-  /** Brings the compiled state to the model's. Numbers of what stays in use stay. */
+  /** Brings the compiled state to the model's: that of these endpoints and of the uplink. Numbers of what stays in use stay. */
   compile(model: FelixModel, endpoints: readonly EndpointPrograms[], phase?: Phase): CompiledPolicy;
   /** The target holds exactly the rows of the last compile: what was taken out of use may get another meaning. */
   settle(): void;
@@ -85,17 +86,20 @@ const INTERVALS_MAX = 1_000;
 const NO_PAGE = 1;
 
 /**
- * `firstId` is where the numbers of nodes begin (default 1), `outcomeLimit` the size of the target's counter `outcomes`
+ * `uplink` is the name of the interface at the uplink ("", the default: not known), which host endpoints may name. `firstId` is
+ * where the numbers of nodes begin (default 1), `outcomeLimit` the size of the target's counter `outcomes`
  * (default 65,536), `limits` what diagrams may take (default SIZE_LIMITS), `memory` where numbers are kept for the next process.
  */
 export function createPolicyCompiler(
   options: {
+    readonly uplink?: string;
     readonly firstId?: number;
     readonly outcomeLimit?: number;
     readonly limits?: SizeLimits;
     readonly memory?: NumberMemory;
   } = {},
 ): PolicyCompiler {
+  const uplink = options.uplink ?? '';
   const start = options.firstId ?? 1;
   const outcomeLimit = options.outcomeLimit ?? OUTCOME_LIMIT;
   const limits = options.limits ?? SIZE_LIMITS;
@@ -134,13 +138,14 @@ export function createPolicyCompiler(
   let lastRoots: readonly Root[] = [];
   /** Likewise, what is too large included. */
   let lastWanted: readonly Root[] = [];
-  let lastClosed: Readonly<Record<Direction, Leaf>> | undefined;
+  let lastClosed: ReadonlyMap<Stage, Leaf> = new Map();
   /** By endpoint. */
   const placed = new Map<number, Placed>();
   /** How many of the placed programs ask for a group. */
   const groupUses = new Map<number, number>();
   /** Undefined after a transition. */
   let lastEndpoints: readonly EndpointPrograms[] | undefined;
+  let lastUplink: Subject | undefined;
   /** Groups that the last compile's programs ask for. */
   let lastGroups: ReadonlySet<number> = new Set();
   let memberships: ReadonlyMap<number, Membership> = new Map();
@@ -217,14 +222,9 @@ export function createPolicyCompiler(
   };
 
   /** Where the program has its page. Undefined: no page can hold its labels, and it is closed. */
-  const rootOf = (
-    { ep, workload }: EndpointPrograms,
-    direction: Direction,
-    program: EndpointProgram,
-    instead: Leaf,
-  ): Root => {
-    const root = { ep, direction, workload, program, instead, ...gateOf(ep, direction) };
-    const page = pages.place(root.key, program.labels);
+  const rootOf = (ep: number, subject: Subject, stage: Stage, program: StageProgram, instead: Leaf): Root => {
+    const root = { ep, stage, subject, program, instead, ...gateOf(ep, stage) };
+    const page = pages.place(programNumber(ep, stage), program.labels);
     return page === undefined
       ? { ...root, node: instead, page: NO_PAGE, groups: NO_GROUPS }
       : { ...root, node: diagram.root(program.rules, page), page, groups: program.groups };
@@ -240,35 +240,50 @@ export function createPolicyCompiler(
     }
   };
 
-  /** Each endpoint's program, in the page that has its labels. What is as it was keeps its root. */
-  const place = (endpoints: readonly EndpointPrograms[]): readonly Root[] => {
-    const closed = {
-      ingress: diagram.root(programs.closed('ingress'), NO_PAGE) as Leaf,
-      egress: diagram.root(programs.closed('egress'), NO_PAGE) as Leaf,
-    };
-    const sameClosed = closed.ingress === lastClosed?.ingress && closed.egress === lastClosed.egress;
+  /** The closed program of each stage, and whether they are those of before. */
+  const closedPrograms = (): { readonly closed: ReadonlyMap<Stage, Leaf>; readonly same: boolean } => {
+    const closed = new Map(
+      STAGES.map((stage) => [stage, diagram.root(programs.closed(stage), NO_PAGE) as Leaf] as const),
+    );
+    const same = STAGES.every((stage) => closed.get(stage) === lastClosed.get(stage));
     lastClosed = closed;
+    return { closed, same };
+  };
+
+  /**
+   * Each subject's programs, in the page that has their labels. The uplink comes first: without it nobody gets in. What is as it
+   * was keeps its roots.
+   */
+  const place = (atUplink: Subject, endpoints: readonly EndpointPrograms[]): readonly Root[] => {
+    const { closed, same: sameClosed } = closedPrograms();
+    const { everywhere } = atUplink;
     const roots: Root[] = [];
-    for (const endpoint of endpoints) {
-      const compiled = cache.of(endpoint.ep, endpoint.workload);
-      const before = placed.get(endpoint.ep);
+    const placeOne = (ep: number, subject: Subject): void => {
+      const compiled = cache.of(ep, subject);
+      const before = placed.get(ep);
       let found = before;
       if (before?.compiled !== compiled || !sameClosed) {
-        const own = DIRECTIONS.map((direction) =>
-          rootOf(endpoint, direction, compiled[direction], closed[direction]),
+        const own = [...compiled].map(([stage, program]) =>
+          rootOf(ep, subject, stage, program, closed.get(stage)!),
         );
         count(own, 1);
-        if (before !== undefined) count(before.roots, -1);
+        if (before !== undefined) {
+          count(before.roots, -1);
+          for (const { stage } of before.roots)
+            if (!compiled.has(stage)) pages.leave(programNumber(ep, stage));
+        }
         found = { compiled, roots: own };
-        placed.set(endpoint.ep, found);
+        placed.set(ep, found);
       }
       roots.push(...found!.roots);
-    }
-    if (placed.size === endpoints.length) return roots;
-    const now = new Set(endpoints.map(({ ep }) => ep));
+    };
+    placeOne(UPLINK_EP, atUplink);
+    for (const { ep, workload } of endpoints) placeOne(ep, { kind: 'workload', workload, everywhere });
+    if (placed.size === endpoints.length + 1) return roots;
+    const now = new Set([UPLINK_EP, ...endpoints.map(({ ep }) => ep)]);
     for (const [ep, gone] of placed) {
       if (now.has(ep)) continue;
-      for (const { key } of gone.roots) pages.leave(key);
+      for (const { stage } of gone.roots) pages.leave(programNumber(ep, stage));
       count(gone.roots, -1);
       placed.delete(ep);
       cache.forget(ep);
@@ -301,7 +316,7 @@ export function createPolicyCompiler(
       if (
         before?.node === root.node &&
         before.page === root.page &&
-        before.workload.name === root.workload.name
+        nameOf(before.subject) === nameOf(root.subject)
       )
         continue;
       rows.set(root.key, rootRow(root, nodeRows.params(root.node, 0)));
@@ -319,11 +334,20 @@ export function createPolicyCompiler(
     const setChanges = ipSets.begin(now.ipSets);
     if (!setChanges.onlyMembers) ipSets.askAgain();
     cache.begin(now, setChanges, onProblem);
+    const inForce = hostEndpointsInForce(now, uplink);
+    for (const problem of hostEndpointProblems(inForce)) onProblem(problem);
+    const atUplink: Subject = { kind: 'uplink', endpoint: inForce.uplink, everywhere: inForce.everywhere };
 
     // Mostly only members of sets have changed.
-    const same = phase === 'final' && endpoints === lastEndpoints && cache.unchanged();
-    const asked = same ? lastWanted : place(endpoints);
+    const same =
+      phase === 'final' &&
+      endpoints === lastEndpoints &&
+      lastUplink !== undefined &&
+      isSame(atUplink, lastUplink) &&
+      cache.unchanged();
+    const asked = same ? lastWanted : place(atUplink, endpoints);
     const groups = same ? lastGroups : new Set(groupUses.keys());
+    lastUplink = atUplink;
     lastWanted = asked;
     if (!same) pages.end(phase === 'transition');
     lastEndpoints = phase === 'final' ? endpoints : undefined;
@@ -337,7 +361,10 @@ export function createPolicyCompiler(
     memberships = wanted;
     const classChanges = updatePages(wanted, setChanges.members, phase === 'transition');
 
+    const { forgotten } = nodeRows;
     const updated = nodeRows.update(asked, phase === 'transition', classChanges);
+    // Rules that are read, but of no program now, would come back as others than equal rules that are read again.
+    if (nodeRows.forgotten > forgotten) programs.forget();
     ports.dport.update();
     ports.sport.update();
     setRoots(taken(asked, updated, onProblem));
@@ -396,13 +423,16 @@ interface OpenPage {
   readonly classes: AddressClasses;
 }
 
-const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
+const WORKLOAD_STAGES: readonly Stage[] = ['ingress', 'egress', 'egress-to-host'];
+const STAGES: readonly Stage[] = [...UPLINK_STAGES, ...WORKLOAD_STAGES];
+/** The endpoint id that stands for what is not a pod's. */
+const UPLINK_EP = 0;
 /** Of a program that no page can hold. */
 const NO_GROUPS: ReadonlySet<number> = new Set();
 
-/** An endpoint's programs, and where they begin. */
+/** A subject's programs, and where they begin. */
 interface Placed {
-  readonly compiled: Readonly<Record<Direction, EndpointProgram>>;
+  readonly compiled: ReadonlyMap<Stage, StageProgram>;
   readonly roots: readonly Root[];
 }
 
@@ -411,13 +441,13 @@ interface Root {
   readonly key: string;
   readonly match: Row['match'];
   readonly ep: number;
-  readonly direction: Direction;
-  readonly workload: WorkloadEndpoint;
+  readonly stage: Stage;
+  readonly subject: Subject;
   readonly node: Node;
   readonly page: number;
   /** Taken when the program is too large. */
   readonly instead: Leaf;
-  readonly program: EndpointProgram;
+  readonly program: StageProgram;
   /** Those of the program, if it has a page. */
   readonly groups: ReadonlySet<number>;
 }
@@ -444,28 +474,57 @@ function tooManyLabels(root: Root): string {
   return `${closedText(root)}: its rules name ${root.program.labels.size} IP sets and lists of CIDRs, and one endpoint may name ${PAGE_ROOM}; ${policiesText(root)}. Use fewer selectors`;
 }
 
-type RootText = Pick<Root, 'workload' | 'direction'>;
+type RootText = Pick<Root, 'subject' | 'stage'>;
 
-function closedText({ workload, direction }: RootText): string {
-  return `endpoint ${workloadKey(workload.id)} (${workload.name}) is closed for ${direction}`;
+function closedText({ subject, stage }: RootText): string {
+  if (subject.kind === 'uplink') return `host endpoint ${nameOf(subject)} is closed for ${stage}`;
+  const { workload } = subject;
+  return `endpoint ${workloadKey(workload.id)} (${workload.name}) is closed for ${stage}`;
 }
 
-function policiesText({ workload, direction }: RootText): string {
-  const policies = workload.tiers.flatMap((tier) =>
-    (direction === 'ingress' ? tier.ingressPolicies : tier.egressPolicies)
+/** Of a workload its interface; of the uplink the host endpoint there. */
+function nameOf(subject: Subject): string {
+  if (subject.kind === 'workload') return subject.workload.name;
+  return typeof subject.endpoint === 'string' ? 'uplink' : subject.endpoint.id;
+}
+
+function policiesText({ subject, stage }: RootText): string {
+  const outwards = stage.startsWith('egress') || stage.endsWith('-out');
+  const named = tiersAsked(subject).flatMap((tier) =>
+    (outwards ? tier.egressPolicies : tier.ingressPolicies)
       .filter((id) => !isStaged(id))
       .map((id) => `${tier.name}/${policyKey(id)}`),
   );
-  const named = [...policies, ...workload.profileIds.map((name) => `profile ${name}`)];
-  const more = named.length > NAMED_MAX ? ` and ${named.length - NAMED_MAX} more` : '';
-  return `policies: ${named.slice(0, NAMED_MAX).join(', ')}${more}`;
+  const { everywhere } = subject;
+  const own = subject.kind === 'workload' ? subject.workload : subject.endpoint;
+  const all = [
+    ...named,
+    ...(typeof own === 'string' ? [] : own.profileIds.map((name) => `profile ${name}`)),
+    ...(everywhere === undefined || subject.kind === 'uplink'
+      ? []
+      : [`those of host endpoint ${everywhere.id}`]),
+  ];
+  const more = all.length > NAMED_MAX ? ` and ${all.length - NAMED_MAX} more` : '';
+  return `policies: ${all.slice(0, NAMED_MAX).join(', ')}${more}`;
+}
+
+function tiersAsked(subject: Subject): readonly TierInfo[] {
+  if (subject.kind === 'workload') return subject.workload.tiers;
+  if (typeof subject.endpoint === 'string') return [];
+  const { tiers, untrackedTiers, preDnatTiers, forwardTiers } = subject.endpoint;
+  return [...tiers, ...untrackedTiers, ...preDnatTiers, ...forwardTiers];
+}
+
+/** Stands for one program in the memory of numbers. */
+function programNumber(ep: number, stage: Stage): number {
+  return 16 * ep + STAGE_NUMBERS[stage];
 }
 
 /** What the row of endpoint_root is found by. */
-function gateOf(ep: number, direction: Direction): Pick<Root, 'key' | 'match'> {
+function gateOf(ep: number, stage: Stage): Pick<Root, 'key' | 'match'> {
   const match: Row['match'] = {
     ep: { kind: 'exact', value: BigInt(ep) },
-    direction: { kind: 'exact', value: direction === 'ingress' ? 1n : 2n },
+    direction: { kind: 'exact', value: BigInt(STAGE_NUMBERS[stage]) },
   };
   return { key: rowKey({ table: 'endpoint_root', match }), match };
 }
@@ -476,6 +535,6 @@ function rootRow(root: Root, params: Row['params']): Row {
     match: root.match,
     action: 'root',
     params: { page: BigInt(root.page), ...params },
-    note: `${root.workload.name} ${root.direction}`,
+    note: `${nameOf(root.subject)} ${root.stage}`,
   };
 }

@@ -4,6 +4,7 @@ import type { FlowMatch } from './flows';
 import type { IntervalSet } from './intervals';
 import type { Labels } from './labels';
 import type { AnyForm, Hit, Tail } from './rule-form';
+import { skips } from './turns';
 import type { AddressMatch, PortAlternatives, PortMatch, PortsByProtocol } from './rules';
 
 /**
@@ -107,14 +108,11 @@ export function createContents(labels: Labels): Contents {
     ports,
     node(node) {
       if (node.kind === 'leaf') return hits(node.hits);
-      const { page, level, protocol, tiers, forms } = node;
-      // As the diagram tells branches apart (diagram.ts): the form of a pass, and how many rules it skips.
-      const parts = forms.map((left, i) => {
-        if (left.hit.action !== 'pass') return form(left);
-        let end = i + 1;
-        while (end < forms.length && tiers[end] === tiers[i]) end++;
-        return `${form(left)}+${end - i - 1}`;
-      });
+      const { page, level, protocol, turns, forms } = node;
+      // As the diagram tells branches apart (diagram.ts): the form, and of one that skips, how far. Turns are numbered by position.
+      const parts = forms.map((left, i) =>
+        skips(left.hit.action) ? `${form(left)}+${turns[i]!.to - i}` : form(left),
+      );
       const at = `${page}/${level}.${protocol}.${node.hits === null ? '' : hits(node.hits)}`;
       return shortName(`${at}|${parts.join()}|${sorted(node.slices)}`);
     },

@@ -1,5 +1,6 @@
 import type { Step, Verdict } from './outcomes';
 import type { AnyForm, Hit } from './rule-form';
+import type { Turn } from './turns';
 
 /** A node of a decision diagram (diagram.ts). Equal nodes are the same object. */
 export type Node = Leaf | Branch;
@@ -21,9 +22,9 @@ export interface Branch {
   readonly protocol: number;
   /** What the packet has hit already, last first. */
   readonly hits: HitList | null;
-  /** The undecided rules in order; `tiers` says which belong together for a pass. */
+  /** The undecided rules in order; `turns` says what a skip skips. */
   readonly forms: readonly AnyForm[];
-  readonly tiers: readonly number[];
+  readonly turns: readonly Turn[];
   /** Levels 0 and 1: the page that gives labels their bits; 0 below. */
   readonly page: number;
   /**

@@ -8,9 +8,10 @@ import type { Intervals, IntervalSet } from './intervals';
 import { contains, PORT_MAX } from './intervals';
 import { FAMILY_4 } from './labels';
 import type { ProgramRule } from './programs';
-import { endsProgram } from './reachable';
-import type { AnyForm, DportForm, DstForm, Hit, ProtoForm, SportForm, SrcForm } from './rule-form';
-import { unshadowed, type TieredForms } from './shadowed-ports';
+import type { Verdict } from './outcomes';
+import type { AnyForm, DportForm, DstForm, Hit, HitAction, ProtoForm, SportForm, SrcForm } from './rule-form';
+import { unshadowed } from './shadowed-ports';
+import { nextReached, numbered, skips, type Turn, type TurnedForms } from './turns';
 
 /**
  * The decision diagram: what is left of a program once it is known which labels the packet's source has, then its destination,
@@ -58,6 +59,11 @@ const PLAIN_IPV4: LabelledView = {
   slices: () => [],
 };
 
+/** Of the rule that ends a program. */
+function verdictOf(action: HitAction): Verdict {
+  return action === 'allow' || action === 'unmatched' ? action : 'deny';
+}
+
 /** Where a node stands. */
 interface Position {
   readonly page: number;
@@ -80,21 +86,18 @@ export function createDiagram(forms: Forms, intervals: Intervals, labelsOf: Labe
   const leaf = (hits: HitList): Leaf =>
     leaves.of(String(hits.id), () => ({
       kind: 'leaf',
-      verdict: hits.hit.action === 'allow' ? 'allow' : 'deny',
+      verdict: verdictOf(hits.hit.action),
       hits,
     }));
 
   const branch = (
     { page, level, protocol, hits }: Position & { readonly level: Level },
-    { forms: left, tiers }: TieredForms<AnyForm>,
+    { forms: left, turns }: TurnedForms<AnyForm>,
   ): Branch => {
-    // A pass is the form and how many rules it skips; other rules do not depend on their tier.
-    const parts = left.map((form, i) => {
-      if (form.hit.action !== 'pass') return String(form.id);
-      let end = i + 1;
-      while (end < left.length && tiers[end] === tiers[i]) end++;
-      return `${form.id}+${end - i - 1}`;
-    });
+    // A skip is the form and how many rules it skips; other rules do not depend on their turn.
+    const parts = left.map(({ id, hit }, i) =>
+      skips(hit.action) ? `${id}+${turns[i]!.to - i - 1}` : String(id),
+    );
     // The labels follow from the rules, but for those of ports.
     const { labels, slices } =
       level <= 1 ? askedLabels(left as readonly (SrcForm | DstForm)[], labelsOf) : NO_LABELS;
@@ -106,7 +109,7 @@ export function createDiagram(forms: Forms, intervals: Intervals, labelsOf: Labe
       protocol,
       hits,
       forms: left,
-      tiers,
+      turns,
       labels,
       labelSet: new Set(labels),
       slices,
@@ -127,27 +130,30 @@ export function createDiagram(forms: Forms, intervals: Intervals, labelsOf: Labe
   };
 
   /** Takes what is certain, cuts what can not be reached, and finds the first level that matters, from `at.level` on. */
-  const settle = (at: Position, { forms: left, tiers: leftTiers }: TieredForms<AnyForm>): Node => {
+  const settle = (at: Position, { forms: left, turns: leftTurns }: TurnedForms<AnyForm>): Node => {
     let { hits, level } = at;
     let out: AnyForm[] = [];
-    const tiers: number[] = [];
+    const turns: Turn[] = [];
     for (let i = 0; i < left.length; i++) {
       const form = left[i]!;
+      const turn = leftTurns[i]!;
       const { action } = form.hit;
       if (!form.certain) {
         out.push(form);
-        tiers.push(leftTiers[i]!);
+        turns.push(turn);
         continue;
       }
+      let next: number;
       if (out.length === 0) {
         hits = push(hits, form.hit);
-        if (action === 'allow' || action === 'deny') return leaf(hits);
+        if (action !== 'log' && !skips(action)) return leaf(hits);
+        next = action === 'log' ? turn.at : turn.to;
       } else {
         out.push(form);
-        tiers.push(leftTiers[i]!);
-        if (endsProgram(action, out, tiers)) break;
+        turns.push(turn);
+        next = nextReached(out, turns);
       }
-      if (action !== 'log') while (i + 1 < left.length && leftTiers[i + 1] === leftTiers[i]) i++;
+      while (i + 1 < left.length && leftTurns[i + 1]!.at < next) i++;
     }
     if (out.length === 0)
       throw new CalicoP4Error('POLICY_INVALID', 'a program ends without a verdict: this is a bug');
@@ -157,7 +163,10 @@ export function createDiagram(forms: Forms, intervals: Intervals, labelsOf: Labe
     }
     const page = level <= 1 ? at.page : 0;
     const protocol = level >= 3 ? at.protocol : 0;
-    return branch({ page, level: level as Level, protocol, hits }, { forms: out, tiers });
+    return branch(
+      { page, level: level as Level, protocol, hits },
+      { forms: out, turns: numbered(out, turns) },
+    );
   };
 
   /** The child under a signature: everything of the value that the branch can tell. */
@@ -175,19 +184,19 @@ export function createDiagram(forms: Forms, intervals: Intervals, labelsOf: Labe
     let found = known.get(signature);
     if (found === undefined) {
       const left: AnyForm[] = [];
-      const tiers: number[] = [];
+      const turns: Turn[] = [];
       node.forms.forEach((form, i) => {
         const after = next(form);
         if (after === undefined) return;
         left.push(after);
-        tiers.push(node.tiers[i]!);
+        turns.push(node.turns[i]!);
       });
       const { page, level, hits } = node;
       found = settle(
         { page, level: level + 1, protocol, hits },
         level === 2
-          ? unshadowed({ forms: left as readonly DportForm[], tiers }, forms, intervals)
-          : { forms: left, tiers },
+          ? unshadowed({ forms: left as readonly DportForm[], turns }, forms, intervals)
+          : { forms: left, turns },
       );
       known.set(signature, found);
     }
@@ -239,7 +248,7 @@ export function createDiagram(forms: Forms, intervals: Intervals, labelsOf: Labe
     root: (program, page) =>
       settle(
         { page, level: 0, protocol: 0, hits: null },
-        { forms: program.map((rule) => rule.form), tiers: program.map((rule) => rule.tier) },
+        { forms: program.map((rule) => rule.form), turns: program.map((rule) => rule.turn) },
       ),
     fallback(node) {
       let found = fallbacks.get(node);

@@ -1,13 +1,23 @@
 import { createFlows, matchesAll, NO_SLICES, type FlowMatch, type Slices } from './flows';
-import type { AnyForm, DportForm, DstForm, Hit, ProtoForm, SportForm, SrcForm, Tail } from './rule-form';
+import type {
+  AnyForm,
+  DportForm,
+  DstForm,
+  Hit,
+  HitAction,
+  ProtoForm,
+  SportForm,
+  SrcForm,
+  Tail,
+} from './rule-form';
 import { createInterned } from './interned';
 import type { Intervals, IntervalSet } from './intervals';
-import type { Action, Step } from './outcomes';
+import type { Step } from './outcomes';
 import type { AddressMatch, PortAlternatives, PortMatch, PortsByProtocol, RuleMatch } from './rules';
 
 /** Makes the forms of rules (rule-form.ts). Everything that is equal is the same object until `forget`. */
 export interface Forms {
-  hit(step: Step, action: Action): Hit;
+  hit(step: Step, action: HitAction): Hit;
   /** Undefined when the rule can match nothing. */
   rule(match: RuleMatch, hit: Hit): SrcForm | undefined;
   /** Once the source is known, and is what the rule asks for; `slices` are those of the source. */
@@ -107,7 +117,7 @@ export function createForms(intervals: Intervals): Forms {
 
   return {
     rule,
-    hit: (step, action) => hits.of(JSON.stringify(step), (id) => ({ id, step, action })),
+    hit: (step, action) => hits.of(`${action} ${JSON.stringify(step)}`, (id) => ({ id, step, action })),
     afterSource: (form, slices) =>
       form.next ?? dstForm(form.hit, form.tail, flows.ports(form.match.srcPorts!, slices)),
     afterDestination({ next, tail, hit, srcPorts }, slices) {

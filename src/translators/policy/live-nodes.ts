@@ -6,7 +6,13 @@ import type { Branch, Leaf, Node } from './diagram-node';
 import { stepsOf } from './diagram-node';
 import type { NodeNumbers } from './node-numbers';
 import type { Outcome } from './outcomes';
-import { leafId, OUTCOME_MISS, OUTCOME_OVERFLOW_ALLOW, OUTCOME_OVERFLOW_DENY } from './outcomes';
+import {
+  leafId,
+  OUTCOME_MISS,
+  OUTCOME_OVERFLOW_ALLOW,
+  OUTCOME_OVERFLOW_DENY,
+  OUTCOME_OVERFLOW_UNMATCHED,
+} from './outcomes';
 import type { PortMask } from './port-labels';
 
 /** Parameters of an action that leads to a node: `node`, and `d1`, `d2`, … for its chain of fallbacks. */
@@ -95,6 +101,12 @@ export interface LiveNodes {
 
 /** The port levels lead to leaves. */
 const LEVELS = 5;
+/** Where the counters are used up. */
+const OVERFLOW = {
+  allow: OUTCOME_OVERFLOW_ALLOW,
+  deny: OUTCOME_OVERFLOW_DENY,
+  unmatched: OUTCOME_OVERFLOW_UNMATCHED,
+} as const;
 const PARAM_NAMES = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'] as const;
 
 export function createLiveNodes(diagram: Diagram, numbers: NodeNumbers): LiveNodes {
@@ -140,7 +152,7 @@ export function createLiveNodes(diagram: Diagram, numbers: NodeNumbers): LiveNod
     const { verdict } = leaf;
     if (id !== undefined) return { id, verdict, rules: stepsOf(leaf) };
     overflowing++;
-    return verdict === 'allow' ? OUTCOME_OVERFLOW_ALLOW : OUTCOME_OVERFLOW_DENY;
+    return OVERFLOW[verdict];
   };
 
   const leafOf = (leaf: Leaf): LiveLeaf => {
@@ -193,12 +205,11 @@ export function createLiveNodes(diagram: Diagram, numbers: NodeNumbers): LiveNod
       const { id } = live.outcome;
       unused.leaves.delete(live);
       leaves.delete(live.leaf);
-      if (id !== OUTCOME_OVERFLOW_ALLOW.id && id !== OUTCOME_OVERFLOW_DENY.id) {
+      if (live.outcome !== OVERFLOW[live.outcome.verdict]) {
         outcomes.delete(id);
         numbers.freeLeaf(id);
       } else if (--overflowing === 0) {
-        outcomes.delete(OUTCOME_OVERFLOW_ALLOW.id);
-        outcomes.delete(OUTCOME_OVERFLOW_DENY.id);
+        for (const shared of Object.values(OVERFLOW)) outcomes.delete(shared.id);
       }
     },
     watch() {

@@ -49,6 +49,8 @@ export interface NodeRows {
   readonly nodes: ReadonlyMap<number, Branch>;
   /** How many leaves share an overflow outcome. */
   readonly overflowing: number;
+  /** How often the diagram has forgotten what no row comes of: rules that were read before may not be the same objects any more. */
+  readonly forgotten: number;
 }
 
 export interface ProgramRoot {
@@ -77,12 +79,14 @@ export function createNodeRows(
   let last: Last = { programs: [], kept: [], refused: NONE_REFUSED, all: true };
   /** Undecided rules in nodes that the diagram remembers of programs that were left out. */
   let remembered = 0;
+  let forgotten = 0;
   /** Classes that went so far: a program that has only grown since it was too large still is. */
   let losses = 0;
   const refusals = new WeakMap<Node, TooLarge & { readonly losses: number }>();
 
   const forget = (keep: readonly Node[]): void => {
     remembered = 0;
+    forgotten++;
     diagram.forget(new Set<Node>([...nodes.branches.keys(), ...nodes.leaves.keys(), ...keep]));
   };
 
@@ -188,6 +192,9 @@ export function createNodeRows(
     nodes: nodes.byId,
     get overflowing() {
       return nodes.overflowing;
+    },
+    get forgotten() {
+      return forgotten;
     },
     update(programs, keep, classes) {
       for (const [page, changes] of classes) {

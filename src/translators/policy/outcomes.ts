@@ -1,7 +1,8 @@
 import type { PolicyId } from '../../model/model';
 
 export type Direction = 'ingress' | 'egress';
-export type Verdict = 'allow' | 'deny';
+/** `unmatched`: nothing decided, the packet goes on. Only programs of the uplink end so. */
+export type Verdict = 'allow' | 'deny' | 'unmatched';
 export type Action = 'allow' | 'deny' | 'log' | 'pass';
 
 /** A rule of a policy or of a profile; `index` is 0-based in the list of its direction. */
@@ -15,13 +16,13 @@ export interface RuleRef {
   readonly action: Action;
 }
 
-/** What decided without being a rule. All of them deny. */
+/** What decided without being a rule. All of them deny, but those for which it is said. */
 export type Reason =
   | { readonly kind: 'end-of-tier'; readonly tier: string; readonly direction: Direction }
   | { readonly kind: 'no-profile-match'; readonly direction: Direction }
   | { readonly kind: 'admin-down'; readonly direction: Direction }
   /** The program's diagram is larger than the bound (size-limits.ts). */
-  | { readonly kind: 'too-complex'; readonly direction: Direction }
+  | { readonly kind: 'too-complex'; readonly direction: Stage }
   | { readonly kind: 'encap-from-workload'; readonly encap: 'vxlan' | 'ipip'; readonly direction: Direction }
   | {
       readonly kind: 'missing-policy';
@@ -30,12 +31,69 @@ export type Reason =
       readonly direction: Direction;
     }
   | { readonly kind: 'missing-profile'; readonly profile: string; readonly direction: Direction }
+  /**
+   * A failsafe port of the host (Felix's FailsafeInboundHostPorts, FailsafeOutboundHostPorts), as Felix writes it: `tcp:22`. `answers`: a
+   * packet that answers one to that port. Its verdict is that of the outcome: allow or unmatched.
+   */
+  | {
+      readonly kind: 'failsafe';
+      readonly list: 'inbound' | 'outbound';
+      readonly port: string;
+      readonly answers: boolean;
+    }
+  /** Unmatched: no rule of the host endpoint decided. */
+  | { readonly kind: 'nothing-matched'; readonly stage: HostStage }
+  /** Unmatched: no host endpoint governs the uplink. */
+  | { readonly kind: 'no-host-endpoint' }
+  /** It is not known which host endpoint governs the uplink. */
+  | { readonly kind: 'unknown-uplink' }
   /** Outcome 0: the target has no row for the packet. */
   | { readonly kind: 'miss' }
   /** More outcomes are in use than the target has counters: the verdict holds, the rules are not known. */
   | { readonly kind: 'overflow' };
 
 export type Step = RuleRef | Reason;
+
+/** Where policy of host endpoints is asked (docs/decisions/0008). */
+export type HostStage =
+  | 'untracked-in'
+  | 'untracked-out'
+  | 'pre-dnat'
+  | 'host-in'
+  | 'host-out'
+  | 'forward-in'
+  | 'forward-out'
+  | 'forward-other';
+
+/**
+ * Where a program is asked: of a workload endpoint, or of the uplink. `egress-to-host`: of pods' packets to the node, where policy of `*` for what
+ * is forwarded has no say; without such policy there is none, and `egress` is asked, which denies no less.
+ */
+export type Stage = Direction | 'egress-to-host' | HostStage;
+
+/** The key field `direction` of endpoint_root. */
+export const STAGE_NUMBERS: Readonly<Record<Stage, number>> = {
+  ingress: 1,
+  egress: 2,
+  'untracked-in': 3,
+  'untracked-out': 4,
+  'pre-dnat': 5,
+  'host-in': 6,
+  'host-out': 7,
+  'forward-in': 8,
+  'forward-out': 9,
+  'forward-other': 10,
+  'egress-to-host': 11,
+};
+
+const STAGES_BY_NUMBER = new Map(
+  (Object.entries(STAGE_NUMBERS) as [Stage, number][]).map(([stage, number]) => [number, stage] as const),
+);
+
+/** Undefined for a number that is none of STAGE_NUMBERS. */
+export function stageOf(number: number): Stage | undefined {
+  return STAGES_BY_NUMBER.get(number);
+}
 
 /** What a leaf says: the rules that the packet hit on its way (logs, passes), the deciding one last. */
 export interface Outcome {
@@ -50,14 +108,32 @@ export const OUTCOME_LIMIT = 65_536;
 export const OUTCOME_MISS: Outcome = { id: 0, verdict: 'deny', rules: [{ kind: 'miss' }] };
 export const OUTCOME_OVERFLOW_DENY: Outcome = { id: 1, verdict: 'deny', rules: [{ kind: 'overflow' }] };
 export const OUTCOME_OVERFLOW_ALLOW: Outcome = { id: 2, verdict: 'allow', rules: [{ kind: 'overflow' }] };
-export const FIRST_OUTCOME = 3;
+export const OUTCOME_OVERFLOW_UNMATCHED: Outcome = {
+  id: 3,
+  verdict: 'unmatched',
+  rules: [{ kind: 'overflow' }],
+};
+export const FIRST_OUTCOME = 4;
 
-const LEAF_BIT = 0x8000_0000;
-const ALLOW_BIT = 0x4000_0000;
+/** Node ids from here on are leaves. */
+export const FIRST_LEAF = 0x8000_0000;
+/** Where the leaves of each verdict begin; the low 29 bits are the outcome. */
+const LEAVES: Readonly<Record<Verdict, number>> = {
+  deny: FIRST_LEAF,
+  unmatched: 0xa000_0000,
+  allow: 0xc000_0000,
+};
+const OUTCOME_SPAN = 0x2000_0000;
 
 /** The node id that stands for an outcome. */
 export function leafId(outcome: Pick<Outcome, 'id' | 'verdict'>): number {
-  return LEAF_BIT + (outcome.verdict === 'allow' ? ALLOW_BIT : 0) + outcome.id;
+  return LEAVES[outcome.verdict] + outcome.id;
+}
+
+/** What a leaf's node id, at least FIRST_LEAF, says. */
+export function readLeaf(node: number): Pick<Outcome, 'id' | 'verdict'> {
+  const verdict = node >= LEAVES.allow ? 'allow' : node >= LEAVES.unmatched ? 'unmatched' : 'deny';
+  return { id: node % OUTCOME_SPAN, verdict };
 }
 
 /** A step as people read it: `default/GlobalNetworkPolicy gnp-bad ingress rule 0 (deny)`. */
@@ -81,6 +157,14 @@ export function describeStep(step: Step): string {
       return `${step.tier}/${policyText(step.policy)} ${step.direction} is named but unknown (deny)`;
     case 'missing-profile':
       return `profile ${step.profile} ${step.direction} is named but unknown (deny)`;
+    case 'failsafe':
+      return `${step.answers ? 'answers of ' : ''}failsafe port ${step.list} ${step.port}`;
+    case 'nothing-matched':
+      return `no rule matched ${step.stage} (goes on)`;
+    case 'no-host-endpoint':
+      return 'no host endpoint (goes on)';
+    case 'unknown-uplink':
+      return "a host endpoint may be the uplink's, whose interface is not configured (deny)";
     case 'miss':
       return 'no row on the target (deny)';
     case 'overflow':

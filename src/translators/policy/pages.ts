@@ -15,8 +15,8 @@ export interface Pages {
    * The page of a program that asks for these labels: the one that `whose` had, if it has room, else the first that has. Undefined
    * when they are more than a page can hold. It holds until `whose` is placed again, or leaves.
    */
-  place(whose: string, labels: ReadonlySet<number>): number | undefined;
-  leave(whose: string): void;
+  place(whose: number, labels: ReadonlySet<number>): number | undefined;
+  leave(whose: number): void;
   /** Ends a compile: labels that no program asks for leave their page, unless `keep`. */
   end(keep: boolean): void;
   /** The target holds the rows of the last compile, and no others. */
@@ -63,9 +63,9 @@ interface Placed {
 /** Without `contents` nothing is remembered. */
 export function createPages(memory: NumberMemory = NO_MEMORY, contents?: Contents): Pages {
   const pages = new Map<number, OpenPage>();
-  const places = new Map<string, Placed>();
+  const places = new Map<number, Placed>();
   /** Numbers of the pages of programs that nobody has placed yet in this run. */
-  const remembered = new Map<string, number>();
+  const remembered = new Map<number, number>();
   /** Bits that may still be on the target. */
   let leaving: { readonly page: OpenPage; readonly bit: number }[] = [];
   /** Pages that may still be on the target. */
@@ -92,7 +92,7 @@ export function createPages(memory: NumberMemory = NO_MEMORY, contents?: Content
     waiting.set(content, bit);
   }
   for (const [program, page] of memory.remembered('program-page')) {
-    remembered.set(wordsOfProgram(program), Number(page));
+    remembered.set(program, Number(page));
   }
 
   /** All or nothing. */
@@ -127,7 +127,7 @@ export function createPages(memory: NumberMemory = NO_MEMORY, contents?: Content
     return fits(opened, labels) ? opened : undefined;
   };
 
-  const forsake = (whose: string, before: Placed): void => {
+  const forsake = (whose: number, before: Placed): void => {
     places.delete(whose);
     const { wanted } = before.page;
     for (const label of before.labels) {
@@ -137,10 +137,10 @@ export function createPages(memory: NumberMemory = NO_MEMORY, contents?: Content
     }
   };
 
-  const note = (whose: string, from: number | undefined, to: number): void => {
+  const note = (whose: number, from: number | undefined, to: number): void => {
     if (from === to) return;
-    if (to !== FIRST_PAGE) memory.note('program-page', numberOfProgram(whose), String(to));
-    else if (from !== undefined) memory.drop('program-page', numberOfProgram(whose));
+    if (to !== FIRST_PAGE) memory.note('program-page', whose, String(to));
+    else if (from !== undefined) memory.drop('program-page', whose);
   };
 
   return {
@@ -168,7 +168,7 @@ export function createPages(memory: NumberMemory = NO_MEMORY, contents?: Content
       note(whose, before.page.number, FIRST_PAGE);
     },
     end(keep) {
-      for (const whose of remembered.keys()) memory.drop('program-page', numberOfProgram(whose));
+      for (const whose of remembered.keys()) memory.drop('program-page', whose);
       remembered.clear();
       if (keep) return;
       for (const page of pages.values()) {
@@ -197,14 +197,4 @@ export function createPages(memory: NumberMemory = NO_MEMORY, contents?: Content
       retired.clear();
     },
   };
-}
-
-/** `ep/direction` as a number, and back. */
-function numberOfProgram(whose: string): number {
-  const [ep, direction] = whose.split('/');
-  return 2 * Number(ep) + (direction === 'egress' ? 1 : 0);
-}
-
-function wordsOfProgram(number: number): string {
-  return `${Math.floor(number / 2)}/${number % 2 === 1 ? 'egress' : 'ingress'}`;
 }

@@ -1,16 +1,16 @@
-import type { FelixModel, Policy, Profile, WorkloadEndpoint } from '../../model/model';
+import type { FelixModel, HostEndpoint, Policy, Profile, TierInfo } from '../../model/model';
 import { isStaged, policyKey } from '../../model/model';
 import type { Prefix, PrefixCache } from './address';
 import type { Membership, SetChanges } from './ip-sets';
 import type { Labels } from './labels';
-import type { Direction } from './outcomes';
+import type { Stage } from './outcomes';
 import { ownAddresses, ownPrefixes } from './own-addresses';
-import type { ProgramRule, Programs } from './programs';
+import { stagesOf, type ProgramRule, type Programs, type Subject } from './programs';
 import { reachable } from './reachable';
 import type { SrcForm } from './rule-form';
 
-/** One endpoint in one direction. */
-export interface EndpointProgram {
+/** One subject at one stage. */
+export interface StageProgram {
   readonly rules: readonly ProgramRule[];
   /** Groups that some rule asks of addresses. */
   readonly groups: ReadonlySet<number>;
@@ -19,15 +19,15 @@ export interface EndpointProgram {
 }
 
 /**
- * The programs of all endpoints, made again only where something changed that they are made of: the endpoint, a policy or profile that it
+ * The programs of all subjects, made again only where something changed that they are made of: the endpoint, a policy or profile that it
  * names, the sets that its own addresses are in, the configuration. A program that is the same object is the same program.
  */
 export interface ProgramCache {
   /** Starts a compile. */
   begin(model: FelixModel, changes: SetChanges, onProblem: (message: string) => void): void;
-  of(ep: number, workload: WorkloadEndpoint): Readonly<Record<Direction, EndpointProgram>>;
+  of(ep: number, subject: Subject): ReadonlyMap<Stage, StageProgram>;
   /**
-   * Instead of asking for each: all programs are what they were at the last compile, if the endpoints are. Their problems are
+   * Instead of asking for each: all programs are what they were at the last compile, if the subjects are. Their problems are
    * reported then.
    */
   unchanged(): boolean;
@@ -35,11 +35,11 @@ export interface ProgramCache {
 }
 
 interface Entry {
-  readonly workload: WorkloadEndpoint;
+  readonly subject: Subject;
   /** Policies and profiles by the keys under which they were looked up. */
   readonly names: ReadonlySet<string>;
   readonly own: readonly Prefix[];
-  readonly programs: Readonly<Record<Direction, EndpointProgram>>;
+  readonly programs: ReadonlyMap<Stage, StageProgram>;
   readonly problems: readonly string[];
 }
 
@@ -66,21 +66,22 @@ export function createProgramCache(
   let report: (message: string) => void = () => undefined;
   let problems = new Set<string>();
 
-  const make = (workload: WorkloadEndpoint): Entry => {
+  const make = (subject: Subject): Entry => {
     problems = new Set();
-    const own = ownAddresses(workload, prefixes, labels, membership);
-    const program = (direction: Direction): EndpointProgram => {
+    const workload = subject.kind === 'workload' ? subject.workload : undefined;
+    const own = workload === undefined ? [] : ownAddresses(workload, prefixes, labels, membership);
+    const program = (stage: Stage): StageProgram => {
       // Sources that the endpoint may spoof can be anything.
-      const spoofs = direction === 'egress' && workload.allowSpoofedSourcePrefixes.length > 0;
-      const rules = programs.of(workload, direction, spoofs ? [] : own);
+      const spoofs = stage !== 'ingress' && (workload?.allowSpoofedSourcePrefixes.length ?? 0) > 0;
+      const rules = programs.of(subject, stage, spoofs ? [] : own);
       const groups = groupsOf(reachable(rules));
       return { rules, groups, labels: new Set([...groups].flatMap(labelsOf)) };
     };
     return {
-      workload,
-      names: namesIn(workload),
-      own: ownPrefixes(workload, prefixes),
-      programs: { ingress: program('ingress'), egress: program('egress') },
+      subject,
+      names: namesIn(subject),
+      own: workload === undefined ? [] : ownPrefixes(workload, prefixes),
+      programs: new Map(stagesOf(subject).map((stage) => [stage, program(stage)] as const)),
       problems: [...problems],
     };
   };
@@ -109,10 +110,10 @@ export function createProgramCache(
       movedHosts = new Set(moved.filter(({ host }) => host).map(({ key }) => key));
       movedNets = [...new Set(moved.filter(({ host }) => !host))];
     },
-    of(ep, workload) {
+    of(ep, subject) {
       let entry = entries.get(ep);
-      if (entry?.workload !== workload || !isFresh(entry)) {
-        entry = make(workload);
+      if (entry === undefined || !isSame(entry.subject, subject) || !isFresh(entry)) {
+        entry = make(subject);
         entries.set(ep, entry);
       }
       for (const problem of entry.problems) report(problem);
@@ -132,12 +133,36 @@ export function createProgramCache(
 const policyName = (key: string): string => `policy ${key}`;
 const profileName = (key: string): string => `profile ${key}`;
 
-function namesIn({ tiers, profileIds }: WorkloadEndpoint): ReadonlySet<string> {
-  const policies = tiers.flatMap((tier) => [...tier.ingressPolicies, ...tier.egressPolicies]);
+/** Made of the same objects: what changes is replaced. */
+export function isSame(a: Subject, b: Subject): boolean {
+  if (a.everywhere !== b.everywhere) return false;
+  return a.kind === 'workload'
+    ? b.kind === 'workload' && a.workload === b.workload
+    : b.kind === 'uplink' && a.endpoint === b.endpoint;
+}
+
+function namesIn(subject: Subject): ReadonlySet<string> {
+  const named = subject.kind === 'workload' ? subject.workload : subject.endpoint;
+  const own = typeof named === 'string' ? [] : namesOf(named.tiers, named.profileIds);
+  const hosts = [named, subject.everywhere].filter(isHostEndpoint);
   return new Set([
+    ...own,
+    ...hosts.flatMap(({ untrackedTiers, preDnatTiers, forwardTiers }) =>
+      namesOf([...untrackedTiers, ...preDnatTiers, ...forwardTiers], []),
+    ),
+  ]);
+}
+
+function isHostEndpoint(one: object | string | undefined): one is HostEndpoint {
+  return typeof one === 'object' && 'forwardTiers' in one;
+}
+
+function namesOf(tiers: readonly TierInfo[], profileIds: readonly string[]): readonly string[] {
+  const policies = tiers.flatMap((tier) => [...tier.ingressPolicies, ...tier.egressPolicies]);
+  return [
     ...policies.filter((id) => !isStaged(id)).map((id) => policyName(policyKey(id))),
     ...profileIds.map(profileName),
-  ]);
+  ];
 }
 
 function groupsOf(forms: readonly SrcForm[]): ReadonlySet<number> {

@@ -1,21 +1,64 @@
-import type { FelixModel, Policy, Profile, Rule, TierInfo, WorkloadEndpoint } from '../../model/model';
+import type {
+  FelixModel,
+  HostEndpoint,
+  Policy,
+  Profile,
+  Rule,
+  TierInfo,
+  WorkloadEndpoint,
+} from '../../model/model';
 import { isStaged, policyKey } from '../../model/model';
 import { felixConfiguration } from '../felix-configuration';
+import type { FailsafePort } from '../felix-values';
+import { isEverywhere } from '../host-endpoints';
 import type { AddressView, Forms } from './forms';
-import type { Action, Direction, Reason, RuleRef } from './outcomes';
+import type { Action, Direction, HostStage, Reason, RuleRef, Stage } from './outcomes';
 import { PROTO_IPIP, PROTO_UDP } from './protocols';
-import type { SrcForm } from './rule-form';
+import type { HitAction, SrcForm } from './rule-form';
 import type { PortMatch, RuleContext, RuleMatch } from './rules';
 import { readAction, readMatch, setsOf } from './rules';
+import type { Turn } from './turns';
 
 export interface ProgramRule {
   readonly form: SrcForm;
-  /** Rules of one tier have the same number, and stand together. */
-  readonly tier: number;
+  readonly turn: Turn;
 }
 
+/** Whose programs there are. */
+export type Subject =
+  | {
+      readonly kind: 'workload';
+      readonly workload: WorkloadEndpoint;
+      /** The host endpoint of all interfaces: it governs the pod's too, as to what is forwarded. */
+      readonly everywhere: HostEndpoint | undefined;
+    }
+  | {
+      readonly kind: 'uplink';
+      readonly endpoint: HostEndpoint | 'none' | 'unknown';
+      readonly everywhere: HostEndpoint | undefined;
+    };
+
+/** Where the subject's programs are asked. */
+export function stagesOf(subject: Subject): readonly Stage[] {
+  if (subject.kind === 'uplink') return UPLINK_STAGES;
+  const forwards = subject.everywhere !== undefined && subject.everywhere.forwardTiers.length > 0;
+  return forwards ? ['ingress', 'egress', 'egress-to-host'] : ['ingress', 'egress'];
+}
+
+export const UPLINK_STAGES: readonly HostStage[] = [
+  'untracked-in',
+  'untracked-out',
+  'pre-dnat',
+  'host-in',
+  'host-out',
+  'forward-in',
+  'forward-out',
+  'forward-other',
+];
+
 /**
- * The ordered rules of one endpoint in one direction, ended by a rule that denies everything.
+ * The ordered rules of one subject at one stage, ended by a rule that matches everything: it denies, or at the uplink leaves the
+ * packet unmatched where Felix lets the packet go on.
  *
  * Authority: felix/rules/endpoints.go (endpointIptablesChain). Where the dataplanes differ (a pass in a profile: the eBPF one
  * denies, iptables looks at the next profile) the one that allows less is taken.
@@ -23,13 +66,19 @@ export interface ProgramRule {
 export interface Programs {
   /** Starts a compile. */
   begin(model: FelixModel, onProblem: (message: string) => void): void;
-  /** `own` are the endpoint's addresses: the program is for packets that come from (egress) or go to (ingress) one of them. */
-  of(workload: WorkloadEndpoint, direction: Direction, own: readonly AddressView[]): readonly ProgramRule[];
+  /**
+   * `own` are the addresses of a workload endpoint: the program is for packets that come from (egress) or go to (ingress) one of them. Empty:
+   * for all packets.
+   */
+  of(subject: Subject, stage: Stage, own: readonly AddressView[]): readonly ProgramRule[];
   /** Labels and sets of ports were forgotten: rules are read again when they are asked for. */
   forget(): void;
   /** What stands in for a program that is too complex: it denies everything. */
-  closed(direction: Direction): readonly ProgramRule[];
+  closed(stage: Stage): readonly ProgramRule[];
 }
+
+/** What an allow rule does: it ends the program, or what the host endpoint has to say in a pod's program. */
+type Allowing = 'allow' | 'accept';
 
 interface Compiled {
   /** What was wrong with the IP sets that the rules name, when they were compiled. */
@@ -63,8 +112,9 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
     rules: readonly Rule[],
     where: Omit<RuleRef, 'index' | 'action'>,
     name: string,
+    allowing: Allowing,
   ): readonly SrcForm[] => {
-    const place = `${where.tier ?? ''}|${name}|${where.direction}`;
+    const place = `${where.tier ?? ''}|${name}|${where.direction}|${allowing}`;
     const seen = seenThisTime.get(rules)?.get(place);
     if (seen !== undefined) {
       for (const problem of seen.problems) onProblem(problem);
@@ -97,7 +147,10 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
           const form =
             match === undefined
               ? undefined
-              : forms.rule(match, forms.hit({ ...where, index, action }, action));
+              : forms.rule(
+                  match,
+                  forms.hit({ ...where, index, action }, action === 'allow' ? allowing : action),
+                );
           if (form !== undefined) list.push(form);
         };
         // There is nothing behind the profiles to pass to.
@@ -118,11 +171,17 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
     return found.forms;
   };
 
-  const policyRules = (tier: string, policy: Policy, direction: Direction): readonly SrcForm[] =>
+  const policyRules = (
+    tier: string,
+    policy: Policy,
+    direction: Direction,
+    allowing: Allowing,
+  ): readonly SrcForm[] =>
     compile(
       direction === 'ingress' ? policy.inboundRules : policy.outboundRules,
       { kind: 'rule', tier, policy: policy.id, profile: null, direction },
       `policy ${policyKey(policy.id)}`,
+      allowing,
     );
 
   const profileRules = (profile: Profile, direction: Direction): readonly SrcForm[] =>
@@ -130,9 +189,16 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
       direction === 'ingress' ? profile.inboundRules : profile.outboundRules,
       { kind: 'rule', tier: null, policy: null, profile: profile.name, direction },
       `profile ${profile.name}`,
+      'allow',
     );
 
-  const tierRules = (tier: TierInfo, direction: Direction): readonly SrcForm[] => {
+  /** `ends`: what no policy of a tier decides is denied there, unless the tier says Pass. */
+  const tierRules = (
+    tier: TierInfo,
+    direction: Direction,
+    ends: boolean,
+    allowing: Allowing,
+  ): readonly SrcForm[] => {
     const named = direction === 'ingress' ? tier.ingressPolicies : tier.egressPolicies;
     const enforced = named.filter((id) => !isStaged(id));
     if (enforced.length === 0) return [];
@@ -144,10 +210,168 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
           `policy ${policyKey(id)} is named by an endpoint but unknown: its place in tier ${tier.name} denies`,
         );
         out.push(deny({ kind: 'missing-policy', tier: tier.name, policy: id, direction }));
-      } else out.push(...policyRules(tier.name, policy, direction));
+      } else out.push(...policyRules(tier.name, policy, direction, allowing));
     }
-    if (tier.defaultAction !== 'Pass') out.push(deny({ kind: 'end-of-tier', tier: tier.name, direction }));
+    if (ends && tier.defaultAction !== 'Pass') {
+      out.push(deny({ kind: 'end-of-tier', tier: tier.name, direction }));
+    }
     return out;
+  };
+
+  const profilesOf = (names: readonly string[], direction: Direction): readonly (readonly SrcForm[])[] =>
+    names.map((name) => {
+      const profile = model.profiles.get(name);
+      if (profile !== undefined) return profileRules(profile, direction);
+      onProblem(`profile ${name} is named by an endpoint but unknown: it denies`);
+      return [deny({ kind: 'missing-profile', profile: name, direction })];
+    });
+
+  /** `answers`: by the source port, of the other end too. */
+  const failsafe = (
+    list: 'inbound' | 'outbound',
+    { protocol, port, net }: FailsafePort,
+    answers: boolean,
+    action: HitAction,
+  ): SrcForm[] => {
+    const { intervals, labels, prefixes } = context;
+    const ports: PortMatch = {
+      kind: 'asked',
+      positive: { intervals: intervals.of([{ first: port, last: port }]), sets: [] },
+      negative: null,
+      everySet: [],
+    };
+    const prefix = net === undefined ? undefined : prefixes.parse(net.text);
+    // An IPv6 form of IPv4 addresses: no packet has it.
+    if (prefix === 'nowhere') return [];
+    const address =
+      net === undefined || prefix === undefined
+        ? null
+        : { allOf: [labels.nets([prefix], net.text)], noneOf: [] };
+    const name = protocol === 6 ? 'tcp' : 'udp';
+    const text = net === undefined ? `${name}:${port}` : `${name}:[${net.text}]:${port}`;
+    // The network is that of the other side: where inbound packets come from, and outbound ones, or answers to inbound ones, go.
+    const outwards = (list === 'outbound') !== answers;
+    const form = forms.rule(
+      {
+        ...EVERYTHING,
+        protocol: { is: protocol, not: null },
+        src: outwards ? null : address,
+        dst: outwards ? address : null,
+        srcPorts: answers ? ports : null,
+        dstPorts: answers ? null : ports,
+      },
+      forms.hit({ kind: 'failsafe', list, port: text, answers }, action),
+    );
+    return form === undefined ? [] : [form];
+  };
+
+  /** Felix's chains cali-failsafe-in and cali-failsafe-out; in the raw table, before connections are known, with the answers. */
+  const failsafes = (direction: Direction, raw: boolean, action: HitAction): readonly SrcForm[] => {
+    const { failsafeInbound: inbound, failsafeOutbound: outbound } = felixConfiguration(model.config);
+    const [own, other] =
+      direction === 'ingress' ? (['inbound', 'outbound'] as const) : (['outbound', 'inbound'] as const);
+    const lists = { inbound, outbound };
+    return [
+      ...lists[own].flatMap((port) => failsafe(own, port, false, action)),
+      ...(raw ? lists[other].flatMap((port) => failsafe(other, port, true, action)) : []),
+    ];
+  };
+
+  /** One turn for each list. Who skips with `accept` goes on behind all of them, or where it is said. */
+  const inTurns = (lists: readonly (readonly SrcForm[])[], first = 0): readonly ProgramRule[] =>
+    lists.flatMap((list, i) =>
+      list.map((form) => ({
+        form,
+        turn: { at: first + i, to: first + (form.hit.action === 'accept' ? lists.length : i + 1) },
+      })),
+    );
+
+  /** Lists that are asked of whoever the rules before did not decide on. */
+  const behind = (
+    before: readonly ProgramRule[],
+    lists: readonly (readonly SrcForm[])[],
+  ): readonly ProgramRule[] => [
+    ...before,
+    ...inTurns(
+      lists,
+      before.reduce((end, { turn }) => Math.max(end, turn.to), 0),
+    ),
+  ];
+
+  const unmatched = (reason: Reason): readonly SrcForm[] => [
+    forms.rule(EVERYTHING, forms.hit(reason, 'unmatched'))!,
+  ];
+
+  const always = (list: readonly SrcForm[]): readonly ProgramRule[] => inTurns([list]);
+
+  const tiersOf = (
+    tiers: readonly TierInfo[],
+    direction: Direction,
+    ends: boolean,
+    allowing: Allowing = 'allow',
+  ): readonly (readonly SrcForm[])[] =>
+    tiers.map((tier) => tierRules(tier, direction, ends, allowing)).filter(({ length }) => length > 0);
+
+  /** Where no tier has a say, neither have failsafe ports. */
+  const behindFailsafes = (
+    direction: Direction,
+    raw: boolean,
+    tiers: readonly (readonly SrcForm[])[],
+    stage: HostStage,
+  ): readonly ProgramRule[] => {
+    const end = unmatched({ kind: 'nothing-matched', stage });
+    return tiers.length === 0
+      ? always(end)
+      : inTurns([failsafes(direction, raw, 'unmatched'), ...tiers, end]);
+  };
+
+  const hostRules = (endpoint: HostEndpoint, stage: HostStage): readonly ProgramRule[] => {
+    const direction = stage.endsWith('-out') ? 'egress' : 'ingress';
+    switch (stage) {
+      case 'untracked-in':
+      case 'untracked-out': {
+        const tiers = isEverywhere(endpoint) ? [] : tiersOf(endpoint.untrackedTiers, direction, false);
+        return behindFailsafes(direction, true, tiers, stage);
+      }
+      case 'pre-dnat':
+        return behindFailsafes(direction, false, tiersOf(endpoint.preDnatTiers, direction, false), stage);
+      case 'host-in':
+      case 'host-out':
+        return inTurns([
+          failsafes(direction, false, 'allow'),
+          ...tiersOf(endpoint.tiers, direction, true),
+          ...profilesOf(endpoint.profileIds, direction),
+          [deny({ kind: 'no-profile-match', direction })],
+        ]);
+      case 'forward-in':
+      case 'forward-out':
+        return inTurns([
+          ...tiersOf(endpoint.forwardTiers, direction, true),
+          unmatched({ kind: 'nothing-matched', stage }),
+        ]);
+      case 'forward-other':
+        return behind(forwardedBy(endpoint, direction), [unmatched({ kind: 'nothing-matched', stage })]);
+    }
+  };
+
+  /**
+   * What the endpoint of all interfaces says of packets that are forwarded from (ingress) or to (egress) an interface which is not the
+   * uplink. Whoever it does not deny goes on behind it. Packets to the host (`toHost`) meet its preDNAT policy only.
+   */
+  const forwardedBy = (
+    endpoint: HostEndpoint,
+    direction: Direction,
+    toHost = false,
+  ): readonly ProgramRule[] => {
+    const forward = toHost ? [] : tiersOf(endpoint.forwardTiers, direction, true, 'accept');
+    const preDnat = direction === 'ingress' ? tiersOf(endpoint.preDnatTiers, direction, false, 'accept') : [];
+    if (preDnat.length === 0) return inTurns(forward);
+    const lists = [[], ...preDnat, ...forward];
+    const toForward = { at: 0, to: 1 + preDnat.length };
+    return [
+      ...failsafes(direction, false, 'pass').map((form) => ({ form, turn: toForward })),
+      ...inTurns(lists),
+    ];
   };
 
   /** Pods must not send what the network would take for the nodes' own tunnels. */
@@ -190,31 +414,37 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
     forget() {
       compiled = new WeakMap();
     },
-    closed: (direction) => [{ form: deny({ kind: 'too-complex', direction }), tier: 0 }],
-    of(workload, direction, own) {
-      if (workload.state !== 'active') {
-        return [{ form: deny({ kind: 'admin-down', direction }), tier: 0 }];
+    closed: (stage) => always([deny({ kind: 'too-complex', direction: stage })]),
+    of(subject, stage, own) {
+      if (subject.kind === 'uplink') {
+        const hostStage = stage as HostStage;
+        const endpoint = hostStage === 'forward-other' ? (subject.everywhere ?? 'none') : subject.endpoint;
+        if (endpoint === 'none') return always(unmatched({ kind: 'no-host-endpoint' }));
+        if (endpoint === 'unknown') return always([deny({ kind: 'unknown-uplink' })]);
+        return hostRules(endpoint, hostStage);
       }
-      const out: ProgramRule[] = [];
-      let tier = 0;
-      const add = (list: readonly SrcForm[]): void => {
-        for (const form of list) {
-          const known = forms.assume(form, direction === 'egress' ? 'src' : 'dst', own);
-          if (known !== undefined) out.push({ form: known, tier });
-        }
-        tier++;
-      };
-      if (direction === 'egress') add(encaps);
-      for (const info of workload.tiers) add(tierRules(info, direction));
-      for (const name of workload.profileIds) {
-        const profile = model.profiles.get(name);
-        if (profile === undefined) {
-          onProblem(`profile ${name} is named by an endpoint but unknown: it denies`);
-          add([deny({ kind: 'missing-profile', profile: name, direction })]);
-        } else add(profileRules(profile, direction));
-      }
-      add([deny({ kind: 'no-profile-match', direction })]);
-      return out;
+      const direction = stage === 'ingress' ? 'ingress' : 'egress';
+      const { workload, everywhere } = subject;
+      if (workload.state !== 'active') return always([deny({ kind: 'admin-down', direction })]);
+      // The packet comes in, or leaves, by an interface of the host: its direction there is the opposite.
+      const before =
+        everywhere === undefined
+          ? []
+          : forwardedBy(
+              everywhere,
+              direction === 'egress' ? 'ingress' : 'egress',
+              stage === 'egress-to-host',
+            );
+      const rules = behind(before, [
+        ...(direction === 'egress' ? [encaps] : []),
+        ...tiersOf(workload.tiers, direction, true),
+        ...profilesOf(workload.profileIds, direction),
+        [deny({ kind: 'no-profile-match', direction })],
+      ]);
+      return rules.flatMap(({ form, turn }) => {
+        const known = forms.assume(form, direction === 'egress' ? 'src' : 'dst', own);
+        return known === undefined ? [] : { form: known, turn };
+      });
     },
   };
 }

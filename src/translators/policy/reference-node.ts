@@ -1,18 +1,16 @@
-/**
- * The whole node's decision for the first packet of a connection. See reference.ts.
- * Host endpoint policy is not enforced by this version: where it could say no, the packet is denied.
- */
+/** The whole node's decision for the first packet of a connection. See reference.ts. */
 import ipaddr from 'ipaddr.js';
 import type { FelixModel, WorkloadEndpoint } from '../../model/model';
 import { workloadKey } from '../../model/model';
+import type { HostChain } from './reference-host';
+import { deniedByAllInterfaces, endpointOfUplink, evaluateAtPod, evaluateHostChain } from './reference-host';
 import { felixConfiguration } from '../felix-configuration';
 import type { PacketTuple } from './reference-match';
 import { netContains, packetFamily } from './reference-match';
 import type { Decision, RuleRef } from './reference-policy';
-import { evaluate } from './reference-policy';
 
-/** Where the decision fell. For an allowed packet: the last policy that it had to pass, `route` when there was none. */
-export type NodeStage = 'source-check' | 'route' | 'egress' | 'ingress';
+/** Where the decision fell. For an allowed packet: the last policy that allowed it, `route` when there was none. */
+export type NodeStage = 'source-check' | 'route' | 'egress' | 'ingress' | HostChain | 'forward-other';
 
 export type NodeDecision =
   | Decision
@@ -20,7 +18,6 @@ export type NodeDecision =
   | { readonly kind: 'v4-mapped' }
   | { readonly kind: 'spoofed-source' }
   | { readonly kind: 'endpoint-to-host-action' }
-  | { readonly kind: 'host-endpoints-present' }
   | { readonly kind: 'no-route' }
   /** Allowed, and no policy was asked: host traffic. */
   | { readonly kind: 'unpoliced' };
@@ -39,8 +36,16 @@ export interface NodeEvaluation {
   readonly hits: readonly RuleRef[];
 }
 
-/** `from` is a workload's interface name, `uplink` or `host`. Throws POLICY_INVALID for nonsense in the model. */
-export function evaluateNode(model: FelixModel, from: string, packet: PacketTuple): NodeEvaluation {
+/**
+ * `from` is a workload's interface name, `uplink` or `host`; `uplink` the name of the interface at the uplink, "" when nobody told.
+ * Throws POLICY_INVALID for nonsense in the model.
+ */
+export function evaluateNode(
+  model: FelixModel,
+  from: string,
+  packet: PacketTuple,
+  uplink = '',
+): NodeEvaluation {
   const hits: RuleRef[] = [];
   const deny = (stage: NodeStage, decidedBy: NodeDecision): NodeEvaluation => ({
     verdict: 'deny',
@@ -67,43 +72,63 @@ export function evaluateNode(model: FelixModel, from: string, packet: PacketTupl
   if (out.kind === 'workload' && out.workload.state !== 'active')
     return deny('ingress', { kind: 'admin-down' });
 
+  if (out.kind === 'uplink' && from === 'uplink') return deny('route', { kind: 'no-route' });
+
   let stage: NodeStage = 'route';
   let decidedBy: NodeDecision = { kind: 'unpoliced' };
+  const atUplink = endpointOfUplink(model, uplink);
+  /** What the uplink's host endpoint says there. */
+  const ask = (chain: HostChain): 'allow' | 'deny' | 'unmatched' => {
+    const outcome = evaluateHostChain(model, atUplink, chain, packet);
+    hits.push(...outcome.hits);
+    if (outcome.verdict !== 'unmatched') {
+      stage = chain;
+      decidedBy = outcome.decidedBy;
+    }
+    return outcome.verdict;
+  };
+  const denied = (): NodeEvaluation => deny(stage, decidedBy);
+
+  if (from === 'uplink') {
+    const untracked = ask('untracked-in');
+    if (untracked === 'deny') return denied();
+    if (untracked === 'unmatched') {
+      const preDnat = ask('pre-dnat');
+      if (preDnat === 'deny') return denied();
+      // What was allowed so far carries the accept mark by the policies behind.
+      if (preDnat === 'unmatched' && ask(out.kind === 'host' ? 'host-in' : 'forward-in') === 'deny')
+        return denied();
+    }
+  }
+  if (from === 'host' && out.kind === 'uplink') {
+    const untracked = ask('untracked-out');
+    if (untracked === 'deny') return denied();
+    if (untracked === 'unmatched' && ask('host-out') === 'deny') return denied();
+  }
 
   if (source !== undefined) {
-    const egress = evaluate(model, source, 'egress', packet);
+    const egress = evaluateAtPod(model, source, 'egress', packet, out.kind === 'host');
     hits.push(...egress.hits);
     if (egress.verdict === 'deny') return deny('egress', egress.decidedBy);
     stage = 'egress';
     decidedBy = egress.decidedBy;
+    if (out.kind === 'host' && !podsMayReachHost(model)) {
+      return deny('route', { kind: 'endpoint-to-host-action' });
+    }
+    if (out.kind === 'uplink' && ask('forward-out') === 'deny') return denied();
   }
 
-  switch (out.kind) {
-    case 'workload': {
-      const fromNodeItself = from === 'host' && isOwnAddress(model, packet.src);
-      // Calico does not police the node's own traffic to its pods.
-      if (fromNodeItself) break;
-      const ingress = evaluate(model, out.workload, 'ingress', packet);
-      hits.push(...ingress.hits);
-      if (ingress.verdict === 'deny') return deny('ingress', ingress.decidedBy);
-      stage = 'ingress';
-      decidedBy = ingress.decidedBy;
-      break;
+  // Calico does not police the node's own traffic to its pods.
+  if (out.kind === 'workload' && !(from === 'host' && isOwnAddress(model, packet.src))) {
+    if (from === 'host') {
+      const other = deniedByAllInterfaces(model, 'in', packet, hits);
+      if (other !== undefined) return deny('forward-other', other);
     }
-    case 'host':
-      if (source !== undefined && !podsMayReachHost(model)) {
-        return deny('route', { kind: 'endpoint-to-host-action' });
-      }
-      if (from === 'uplink' && model.hostEndpoints.size > 0) {
-        return deny('route', { kind: 'host-endpoints-present' });
-      }
-      break;
-    case 'uplink':
-      if (from === 'uplink') return deny('route', { kind: 'no-route' });
-      if (from === 'host' && model.hostEndpoints.size > 0) {
-        return deny('route', { kind: 'host-endpoints-present' });
-      }
-      break;
+    const ingress = evaluateAtPod(model, out.workload, 'ingress', packet);
+    hits.push(...ingress.hits);
+    if (ingress.verdict === 'deny') return deny('ingress', ingress.decidedBy);
+    stage = 'ingress';
+    decidedBy = ingress.decidedBy;
   }
   return { verdict: 'allow', out, stage, decidedBy, hits };
 }

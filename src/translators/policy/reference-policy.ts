@@ -28,7 +28,12 @@ export type Decision =
   | { readonly kind: 'end-of-tier'; readonly tier: string }
   | { readonly kind: 'missing-policy'; readonly tier: string; readonly policy: PolicyId }
   | { readonly kind: 'missing-profile'; readonly profile: string }
-  | { readonly kind: 'no-profile-match' };
+  | { readonly kind: 'no-profile-match' }
+  /** Of host endpoints: a failsafe port; no rule decided; none governs the interface; it is not known which one does. */
+  | { readonly kind: 'failsafe' }
+  | { readonly kind: 'nothing-matched' }
+  | { readonly kind: 'no-host-endpoint' }
+  | { readonly kind: 'unknown-uplink' };
 
 export interface Evaluation {
   readonly verdict: 'allow' | 'deny';
@@ -59,9 +64,20 @@ export function evaluate(
     if (outcome !== 'next-tier') return { ...outcome, hits };
   }
 
-  for (const name of workload.profileIds) {
+  return { ...evaluateProfiles(model, workload.profileIds, direction, packet, hits), hits };
+}
+
+export function evaluateProfiles(
+  model: FelixModel,
+  names: readonly string[],
+  direction: Direction,
+  packet: PacketTuple,
+  hits: RuleRef[],
+): Pick<Evaluation, 'verdict' | 'decidedBy'> {
+  for (const name of names) {
     const profile = model.profiles.get(name);
-    if (profile === undefined) return deny({ kind: 'missing-profile', profile: name });
+    if (profile === undefined)
+      return { verdict: 'deny', decidedBy: { kind: 'missing-profile', profile: name } };
     const rules = direction === 'ingress' ? profile.inboundRules : profile.outboundRules;
     const at = { tier: '', kind: 'Profile', namespace: '', name };
     const end = walkRules(model, rules, at, packet, hits);
@@ -70,19 +86,20 @@ export function evaluate(
       return {
         verdict: end.action === 'allow' ? 'allow' : 'deny',
         decidedBy: { kind: 'rule', rule: end.rule },
-        hits,
       };
     }
   }
-  return deny({ kind: 'no-profile-match' });
+  return { verdict: 'deny', decidedBy: { kind: 'no-profile-match' } };
 }
 
-function evaluateTier(
+/** `drops`: what no policy of the tier decides is denied at its end, unless the tier says Pass. */
+export function evaluateTier(
   model: FelixModel,
   tier: TierInfo,
   direction: Direction,
   packet: PacketTuple,
   hits: RuleRef[],
+  drops = true,
 ): Pick<Evaluation, 'verdict' | 'decidedBy'> | 'next-tier' {
   const listed = direction === 'ingress' ? tier.ingressPolicies : tier.egressPolicies;
   const enforced = listed.filter((id) => !isStaged(id));
@@ -102,7 +119,7 @@ function evaluateTier(
     return { verdict: end.action, decidedBy: { kind: 'rule', rule: end.rule } };
   }
 
-  if (tier.defaultAction === 'Pass') return 'next-tier';
+  if (!drops || tier.defaultAction === 'Pass') return 'next-tier';
   return { verdict: 'deny', decidedBy: { kind: 'end-of-tier', tier: tier.name } };
 }
 

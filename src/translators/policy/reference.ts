@@ -8,3 +8,10 @@ export type { Decision, Direction, Evaluation, RuleRef } from './reference-polic
 export { evaluate } from './reference-policy';
 export type { NodeDecision, NodeEvaluation, NodeOutput, NodeStage } from './reference-node';
 export { evaluateNode } from './reference-node';
+export type { HostChain, HostEvaluation } from './reference-host';
+export {
+  endpointOfAllInterfaces,
+  endpointOfUplink,
+  evaluateAtPod,
+  evaluateHostChain,
+} from './reference-host';

@@ -21,10 +21,15 @@ interface Form {
   readonly asks: boolean;
 }
 
-/** What matching the rule does. */
+/**
+ * What matching a rule does: `pass` and `accept` skip rules behind it (place.ts), `log` goes on, the others are the program's verdict.
+ */
+export type HitAction = Action | 'accept' | 'unmatched';
+
+/** A rule that may match. */
 export interface Hit {
   readonly id: number;
-  readonly action: Action;
+  readonly action: HitAction;
   readonly step: Step;
 }
 

@@ -153,7 +153,10 @@ export function readMatch(rule: Rule, action: Action, context: RuleContext): Rul
         all = false;
       } else if (prefix !== 'nowhere') found.push(prefix);
     }
-    return { label: found.length === 0 ? undefined : labels.nets(found, own.join(' or ')), all };
+    return {
+      label: found.length === 0 ? undefined : labels.nets(found, [...new Set(own)].sort().join(' or ')),
+      all,
+    };
   };
 
   const address = (

@@ -89,14 +89,14 @@ function topology(): TableRow[] {
   });
   const hosts = (
     [
-      ['192.168.0.1', 1, 1],
-      ['192.168.0.2', 0, 1],
-      ['192.168.0.3', 1, 0],
-      ['fd00:f::1', 1, 1],
-      ['fd00:f::2', 0, 0],
+      ['192.168.0.1', 1],
+      ['192.168.0.2', 0],
+      ['192.168.0.3', 1],
+      ['fd00:f::1', 1],
+      ['fd00:f::2', 0],
     ] as const
-  ).flatMap(([a, fromPods, fromUplink]) => [
-    row('local', address(a), 'to_host', host, fromPods, fromUplink, MACS.host, MACS.gateway),
+  ).flatMap(([a, fromPods]) => [
+    row('local', address(a), 'to_host', host, fromPods, MACS.host, MACS.gateway),
     row('host_address', address(a), 'own_address'),
   ]);
   const ep = EP[PORT.podC];
@@ -141,6 +141,7 @@ export function rowsTellingApart(at: number): readonly TableRow[] {
     row('step_src', [node, ...words(value).map((word) => exact(word, 64))], 'src_next', leaf, 0, 0, 0, 0);
   return [
     ...topology(),
+    ...UPLINK_STAGES.map((stage) => rootOf(0, stage, [1, ...Array<number>(6).fill(UNMATCHED + 3)])),
     row(
       'endpoint_root',
       [exact(EP[PORT.podA], 32), exact(1, 8)],
@@ -223,7 +224,7 @@ const SINGLE_PORTS = [0, 53, 443, 8080, 0x0800, 0x8000] as const;
 function diagrams(random: Random): TableRow[] {
   const node = (): number => (random.chance(0.7) ? 1 + random.below(NODES) : leaf());
   const leaf = (): number => {
-    const kind = random.chance(0.75) ? 0xc0000000 : 0x80000000;
+    const kind = random.chance(0.7) ? 0xc0000000 : random.chance(0.3) ? UNMATCHED : 0x80000000;
     return kind + random.below(OUTCOMES) + (random.chance(0.1) ? 0x10000 : 0);
   };
   const chain = (length: number): number[] => Array.from({ length }, node);
@@ -235,6 +236,14 @@ function diagrams(random: Random): TableRow[] {
       const key = [exact(EP[port], 32), exact(direction, 8)];
       rows.push(row('endpoint_root', key, 'root', 1 + random.below(PAGES), ...chain(6)));
     }
+  // Pod A has another program for what it sends to the host.
+  rows.push(rootOf(EP[PORT.podA], EGRESS_TO_HOST, [1 + random.below(PAGES), ...chain(6)]));
+  for (const stage of UPLINK_STAGES) {
+    const often = stage <= UNTRACKED_OUT ? 0.6 : 0.3;
+    const nodes = random.chance(often) ? Array<number>(6).fill(UNMATCHED + random.below(OUTCOMES)) : chain(6);
+    // At times one is missing.
+    if (random.chance(0.95)) rows.push(rootOf(0, stage, [1 + random.below(PAGES), ...nodes]));
+  }
   const levels = [
     ['step_proto', 'proto_next', 3, 8, [1, 6, 17, 47, 58, 132, 136], 0.6],
     ['step_dport', 'dport_next', 2, 16, SINGLE_PORTS, 0.3],
@@ -265,6 +274,17 @@ function diagrams(random: Random): TableRow[] {
           rows.push(row(table, [exact(from, 32), exact(value, bits)], action, ...chain(params)));
   }
   return rows;
+}
+
+/** `direction` of endpoint_root: the uplink's stages, and the pods' third one. */
+const UPLINK_STAGES = [3, 4, 5, 6, 7, 8, 9, 10] as const;
+const UNTRACKED_OUT = 4;
+const EGRESS_TO_HOST = 11;
+/** The first leaf that neither denies nor allows. */
+const UNMATCHED = 0xa0000000;
+
+function rootOf(ep: number, stage: number, params: readonly number[]): TableRow {
+  return row('endpoint_root', [exact(ep, 32), exact(stage, 8)], 'root', ...params);
 }
 
 function someLabels(random: Random, share: number, bits: readonly number[] = LABEL_BITS): bigint {

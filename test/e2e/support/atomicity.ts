@@ -8,9 +8,15 @@ import type { SpecKey, TableOp } from '../../../src/p4switch/engine';
 import { P4_DPDK_TABLES } from '../../../src/p4target/p4-dpdk/adapter';
 import { frameAt } from '../../support/frames';
 import { formatPacket } from '../../../src/packet/describe';
-import { evaluate, evaluateNode } from '../../../src/translators/policy/reference';
+import {
+  endpointOfUplink,
+  evaluateAtPod,
+  evaluateHostChain,
+  evaluateNode,
+} from '../../../src/translators/policy/reference';
 import type { ProgramResult } from '../../../src/driver/node';
 import type { NodePacket } from '../../support/arbitraries';
+import { UPLINK } from '../../support/models';
 import { PORTS, startEmbeddedNode, type EmbeddedNode, type EmbeddedOptions } from './embedded-node';
 
 /** Longer than any connection lives: each packet is the first of its own. */
@@ -131,7 +137,7 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
   ): Out => {
     const from = ports.get(port);
     if (state === undefined || from === undefined) return undefined;
-    const { out } = evaluateNode(state, from, packet);
+    const { out } = evaluateNode(state, from, packet, UPLINK);
     if (out === null) return undefined;
     const to = out.kind === 'workload' ? out.workload.name : out.kind;
     return [...ports].find(([, name]) => name === to)?.[0];
@@ -147,12 +153,20 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
     const from = ports.get(port);
     if (state === undefined || from === undefined || from === 'uplink') return undefined;
     const uplink = [...ports].find(([, name]) => name === 'uplink')?.[0];
-    if (from === 'host') return state.hostEndpoints.size === 0 ? uplink : undefined;
+    const says = (chain: 'untracked-out' | 'host-out' | 'forward-out'): string =>
+      evaluateHostChain(state, endpointOfUplink(state, UPLINK), chain, packet.packet).verdict;
+    if (from === 'host') {
+      const untracked = says('untracked-out');
+      return untracked === 'allow' || (untracked === 'unmatched' && says('host-out') !== 'deny')
+        ? uplink
+        : undefined;
+    }
     const sender = [...state.workloads.values()].find(({ name }) => name === from);
-    const { stage, decidedBy } = evaluateNode(state, from, packet.packet);
+    const { stage, decidedBy } = evaluateNode(state, from, packet.packet, UPLINK);
     const early = stage === 'source-check' || decidedBy.kind === 'admin-down';
     if (sender?.state !== 'active' || (early && stage !== 'ingress')) return undefined;
-    return evaluate(state, sender, 'egress', packet.packet).verdict === 'allow' ? uplink : undefined;
+    const egress = evaluateAtPod(state, sender, 'egress', packet.packet).verdict;
+    return egress === 'allow' && says('forward-out') !== 'deny' ? uplink : undefined;
   };
 
   /** The port of the workload that has the destination address in `state`, unless `other` has that workload too. */

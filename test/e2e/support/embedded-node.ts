@@ -8,6 +8,7 @@ import { logger } from '../../../src/log';
 import type { Engine, TableOp } from '../../../src/p4switch/engine';
 import { createInterpreter } from '../../../src/p4switch/interpreter/interpreter';
 import { startSwitchServer } from '../../../src/p4switch/server/server';
+import { UPLINK } from '../../support/models';
 import { EMBEDDED_LINKS, type NodeLinks } from '../../../src/translators/links';
 
 export const PORTS = { uplink: 0, host: 1, firstPod: 2 } as const;
@@ -36,6 +37,8 @@ export interface EmbeddedOptions {
   readonly links?: NodeLinks;
   /** The driver's journal; default: it has none. */
   readonly journal?: string;
+  /** Name of the interface at the uplink. Default: UPLINK, which host endpoints of tests may name. */
+  readonly uplink?: string;
 }
 
 /** For suites that must hold on both: describe.each(TARGET_KINDS). */
@@ -64,6 +67,7 @@ export async function startEmbeddedNode(options: EmbeddedOptions = {}): Promise<
       reconciler: target.reconciler,
       ports: PORTS,
       links: options.links ?? EMBEDDED_LINKS,
+      uplink: options.uplink ?? UPLINK,
       ...(journal === undefined ? {} : { journal }),
     });
     return {

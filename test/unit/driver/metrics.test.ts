@@ -32,6 +32,8 @@ const failing: ProgramResult = {
   },
   up: new Set(['a']),
   down: new Set(['b']),
+  hostsUp: new Set(),
+  hostsDown: new Set(),
   failures: [{ ep: 2, workload: 'b', policies: ['p', 'q'], reason: 'full' }],
   nodeFailures: [],
   problems: ['x'],

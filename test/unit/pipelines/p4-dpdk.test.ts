@@ -110,9 +110,10 @@ test('a mask is written whole, and labels are narrowed to it in place', () => {
   }
 });
 
-test('both walks end in the test whether the leaf allows', () => {
+test('all four walks end in the tests whether the leaf allows, or denies', () => {
   // p4c loses the comparison where it is the last operand of &&.
-  expect(read('calico.spec').match(/jmplt \w+ h\.walk\.node 0xC0000000/g)).toHaveLength(2);
+  expect(read('calico.spec').match(/jmplt \w+ h\.walk\.node 0xC0000000/g)).toHaveLength(4);
+  expect(read('calico.spec').match(/jmplt \w+ h\.walk\.node 0xA0000000/g)).toHaveLength(4);
   expect(read('calico.spec').match(/mov m\.local_metadata_reason 0x[78]$/gm)).toHaveLength(2);
 });
 

@@ -2,10 +2,18 @@
 import fc from 'fast-check';
 import { policyKey, type FelixModel, type WorkloadEndpoint } from '../../../src/model/model';
 import { createPolicyCompiler, type EndpointPrograms } from '../../../src/translators/policy/compiler';
-import type { Direction, Step } from '../../../src/translators/policy/outcomes';
-import { evaluate, type PacketTuple } from '../../../src/translators/policy/reference';
+import type { Step } from '../../../src/translators/policy/outcomes';
+import {
+  endpointOfUplink,
+  evaluateAtPod,
+  evaluateHostChain,
+  type HostChain,
+  type PacketTuple,
+  type RuleRef,
+} from '../../../src/translators/policy/reference';
 import { rowKey, type Row } from '../../../src/translators/rows';
 import { arbitraryModel, arbitraryPacket } from '../../support/arbitraries';
+import { UPLINK } from '../../support/models';
 import { createWalker } from './row-walker';
 
 const RUNS = { numRuns: 40 };
@@ -15,12 +23,24 @@ function endpointsOf(model: FelixModel): EndpointPrograms[] {
   return [...model.workloads.values()].map((workload, i) => ({ ep: i + 1, workload }));
 }
 
+type Direction = 'ingress' | 'egress';
+
 /** The packet as the pipeline would bring it to the endpoint's policy: from or to one of its own addresses. */
 function aimed(workload: WorkloadEndpoint, direction: Direction, packet: PacketTuple): PacketTuple {
   const nets = packet.src.includes(':') ? workload.ipv6Nets : workload.ipv4Nets;
   const own = nets[0]!.split('/')[0]!;
   return direction === 'ingress' ? { ...packet, dst: own } : { ...packet, src: own };
 }
+
+const CHAINS: readonly HostChain[] = [
+  'untracked-in',
+  'untracked-out',
+  'pre-dnat',
+  'host-in',
+  'host-out',
+  'forward-in',
+  'forward-out',
+];
 
 function hit(step: Step): string[] {
   if (step.kind !== 'rule') return [];
@@ -33,7 +53,36 @@ function countByTable(rows: ReadonlyMap<string, Row>): Record<string, number> {
   return counts;
 }
 
+/** A packet, whose program it meets, and at which end of it. */
 type Choice = readonly [PacketTuple, number, boolean];
+
+interface Question {
+  readonly ep: number;
+  readonly stage: Direction | HostChain;
+  readonly packet: PacketTuple;
+  readonly want: (model: FelixModel) => {
+    readonly verdict: string;
+    readonly decidedBy: unknown;
+    readonly hits: readonly RuleRef[];
+  };
+}
+
+/** Half of the packets meet the uplink's programs. */
+function questionOf(endpoints: readonly EndpointPrograms[], [any, which, second]: Choice): Question {
+  if (which % 2 === 0) {
+    const stage = CHAINS[(which / 2) % CHAINS.length]!;
+    return {
+      ep: 0,
+      stage,
+      packet: any,
+      want: (model) => evaluateHostChain(model, endpointOfUplink(model, UPLINK), stage, any),
+    };
+  }
+  const { ep, workload } = endpoints[((which - 1) / 2) % endpoints.length]!;
+  const direction = second ? 'ingress' : 'egress';
+  const packet = aimed(workload, direction, any);
+  return { ep, stage: direction, packet, want: (model) => evaluateAtPod(model, workload, direction, packet) };
+}
 
 function check(
   model: FelixModel,
@@ -41,13 +90,11 @@ function check(
   walker: ReturnType<typeof createWalker>,
   choices: readonly Choice[],
 ): void {
-  for (const [anyPacket, which, ingress] of choices) {
-    const { ep, workload } = endpoints[which % endpoints.length]!;
-    const direction = ingress ? 'ingress' : 'egress';
-    const packet = aimed(workload, direction, anyPacket);
-    const want = evaluate(model, workload, direction, packet);
-    const got = walker.walk(ep, direction, packet);
-    const about = `${workload.name} ${direction} ${JSON.stringify(packet)} decided by ${JSON.stringify(want.decidedBy)}`;
+  for (const choice of choices) {
+    const { ep, stage, packet, want: ask } = questionOf(endpoints, choice);
+    const want = ask(model);
+    const got = walker.walk(ep, stage, packet);
+    const about = `endpoint ${ep} ${stage} ${JSON.stringify(packet)} decided by ${JSON.stringify(want.decidedBy)}`;
     expect(`${got.verdict} ${about}`).toBe(`${want.verdict} ${about}`);
     expect(got.outcome.rules.flatMap(hit)).toEqual(
       want.hits.map((r) => `${r.kind}/${r.namespace}/${r.name}#${r.rule}`),
@@ -70,6 +117,7 @@ function mixed(a: FelixModel, b: FelixModel, bits: number): FelixModel {
     policies: pick(a.policies, b.policies),
     profiles: pick(a.profiles, b.profiles),
     workloads: pick(a.workloads, b.workloads),
+    hostEndpoints: pick(a.hostEndpoints, b.hostEndpoints),
   };
 }
 
@@ -80,7 +128,7 @@ describe('compiled policy', () => {
       fc.assert(
         fc.property(arbitraryModel({ missing }), packets, (model, choices) => {
           const endpoints = endpointsOf(model);
-          const compiled = createPolicyCompiler().compile(model, endpoints);
+          const compiled = createPolicyCompiler({ uplink: UPLINK }).compile(model, endpoints);
           check(model, endpoints, createWalker(compiled), choices);
         }),
         RUNS,
@@ -96,7 +144,7 @@ describe('compiled policy', () => {
         fc.array(fc.tuple(fc.nat(), fc.boolean()), { minLength: 1, maxLength: 4 }),
         packets,
         (a, b, steps, choices) => {
-          const compiler = createPolicyCompiler({ firstId: 100 });
+          const compiler = createPolicyCompiler({ uplink: UPLINK, firstId: 100 });
           const mirror = new Map<string, Row>();
           let model = a;
           for (const [bits, twoPhases] of steps) {
@@ -114,7 +162,7 @@ describe('compiled policy', () => {
             const again = compiler.compile(model, endpoints);
             expect(again.changes.written.size + again.changes.removed.size).toBe(0);
             expect(countByTable(again.rows)).toEqual(
-              countByTable(createPolicyCompiler().compile(model, endpoints).rows),
+              countByTable(createPolicyCompiler({ uplink: UPLINK }).compile(model, endpoints).rows),
             );
             model = mixed(model, b, bits);
           }
@@ -130,21 +178,18 @@ describe('compiled policy', () => {
         // Policies change, addresses do not: membership has its own time.
         const next = { ...mixed(a, b, bits), ipSets: a.ipSets, workloads: a.workloads };
         const endpoints = endpointsOf(a);
-        const compiler = createPolicyCompiler();
+        const compiler = createPolicyCompiler({ uplink: UPLINK });
         const before = compiler.compile(a, endpoints);
         const rows = new Map(before.rows);
         const outcomes = new Map(before.outcomes);
-        const few = choices.slice(0, 6).map(([packet, which, ingress]) => {
-          const { ep, workload } = endpoints[which % endpoints.length]!;
-          const direction = ingress ? ('ingress' as const) : ('egress' as const);
-          const tuple = aimed(workload, direction, packet);
-          const verdicts = [a, next].map((m) => evaluate(m, workload, direction, tuple).verdict);
-          return { ep, direction, tuple, verdicts };
+        const few = choices.slice(0, 8).map((choice) => {
+          const question = questionOf(endpoints, choice);
+          return { ...question, verdicts: [a, next].map((m) => question.want(m).verdict) };
         });
         const judge = (): void => {
           const walker = createWalker({ rows, outcomes });
-          for (const { ep, direction, tuple, verdicts } of few) {
-            expect(verdicts).toContain(walker.walk(ep, direction, tuple).verdict);
+          for (const { ep, stage, packet, verdicts } of few) {
+            expect(verdicts).toContain(walker.walk(ep, stage, packet).verdict);
           }
         };
         const order = (row: Row): number =>

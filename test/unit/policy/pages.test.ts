@@ -135,7 +135,7 @@ test('a full page with bits that may still be on the target is left alone: anoth
   const labels = (from: number, count: number): ReadonlySet<number> =>
     new Set(Array.from({ length: count }, (_, i) => from + i));
   const compile = (from: number): number | undefined => {
-    const page = pages.place('1/ingress', labels(from, PAGE_ROOM));
+    const page = pages.place(17, labels(from, PAGE_ROOM));
     pages.end(false);
     return page;
   };

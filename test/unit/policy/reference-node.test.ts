@@ -1,4 +1,3 @@
-import type { HostEndpoint } from '../../../src/model/model';
 import { makePacket } from '../../../src/packet/describe';
 import type { NodeEvaluation } from '../../../src/translators/policy/reference';
 import { evaluateNode } from '../../../src/translators/policy/reference';
@@ -32,18 +31,6 @@ const down = workloadOf({
   profileIds: ['open'],
   state: 'inactive',
 });
-
-const HOST_ENDPOINT: HostEndpoint = {
-  id: 'eth0',
-  name: 'eth0',
-  profileIds: [],
-  tiers: [],
-  untrackedTiers: [],
-  preDnatTiers: [],
-  forwardTiers: [],
-  expectedIpv4Addrs: [],
-  expectedIpv6Addrs: [],
-};
 
 function send(from: string, src: string, dst: string, parts: ModelParts = {}): NodeEvaluation {
   const model = modelOf({
@@ -134,15 +121,6 @@ test.each([
   expect(summary(send('cali-a', '10.0.0.1', NODE_IPV4, { config: { DefaultEndpointToHostAction } }))).toBe(
     expected,
   );
-});
-
-test('host endpoints are not enforced, so host traffic is denied where there are any; pods are not touched', () => {
-  const parts = { hostEndpoints: [HOST_ENDPOINT] };
-  expect(summary(send('uplink', '198.51.100.1', NODE_IPV4, parts))).toBe('deny route host-endpoints-present');
-  expect(summary(send('host', NODE_IPV4, '198.51.100.1', parts))).toBe('deny route host-endpoints-present');
-  expect(summary(send('uplink', '198.51.100.1', '10.0.0.3', parts))).toBe('to cali-r (ingress)');
-  expect(summary(send('cali-a', '10.0.0.1', '198.51.100.1', parts))).toBe('to uplink (egress)');
-  expect(summary(send('host', NODE_IPV4, '10.0.0.2', parts))).toBe('to cali-s (route)');
 });
 
 test('without the node’s name no address is its own', () => {

@@ -1,14 +1,21 @@
 /** Executes the policy tables from their rows as the pipeline would (docs/pipeline.md): lookups and the chain of defaults. */
 import ipaddr from 'ipaddr.js';
 import type { CompiledPolicy } from '../../../src/translators/policy/compiler';
-import type { Direction, Outcome } from '../../../src/translators/policy/outcomes';
+import {
+  FIRST_LEAF,
+  readLeaf,
+  STAGE_NUMBERS,
+  type Outcome,
+  type Stage,
+  type Verdict,
+} from '../../../src/translators/policy/outcomes';
 import { LABEL_WORDS } from '../../../src/translators/policy/pages';
 import { PORT_WORDS } from '../../../src/translators/policy/port-labels';
 import type { PacketTuple } from '../../../src/translators/policy/reference';
 import type { Row } from '../../../src/translators/rows';
 
 export interface Walked {
-  readonly verdict: 'allow' | 'deny';
+  readonly verdict: Verdict;
   readonly outcome: Outcome;
 }
 
@@ -20,12 +27,11 @@ interface Tables {
 const WORDS = Array.from({ length: LABEL_WORDS }, (_, i) => `w${i}`);
 const PORT_LABELS = Array.from({ length: PORT_WORDS }, (_, i) => `w${i}`);
 const PARAMS = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'];
-const LEAF = 0x8000_0000n;
-const ALLOW = 0x4000_0000n;
+const LEAF = BigInt(FIRST_LEAF);
 
 /** Takes the rows as they are now; the walker does not see later changes. */
 export function createWalker(policy: Pick<CompiledPolicy, 'rows' | 'outcomes'>): {
-  walk(ep: number, direction: Direction, packet: PacketTuple): Walked;
+  walk(ep: number, stage: Stage, packet: PacketTuple): Walked;
 } {
   const tables = index(policy.rows.values());
   const outcomes = new Map(policy.outcomes);
@@ -54,10 +60,10 @@ export function createWalker(policy: Pick<CompiledPolicy, 'rows' | 'outcomes'>):
   };
 
   return {
-    walk(ep, direction, packet) {
+    walk(ep, stage, packet) {
       const icmp = packet.proto === 1 || packet.proto === 58;
       const dport = icmp ? packet.icmpType * 256 + packet.icmpCode : packet.dport;
-      const root = exact('endpoint_root', BigInt(ep), direction === 'ingress' ? 1n : 2n);
+      const root = exact('endpoint_root', BigInt(ep), BigInt(STAGE_NUMBERS[stage]));
       const page = root?.params['page'] ?? 0n;
       const byLabels = (side: 'src' | 'dst', node: bigint): Row | undefined => {
         const mask = exact(`${side}_mask`, node);
@@ -91,9 +97,9 @@ export function createWalker(policy: Pick<CompiledPolicy, 'rows' | 'outcomes'>):
       }
       const leaf = chain[0]!;
       if (chain.length !== 1 || (leaf & LEAF) === 0n) throw new Error(`the walk ended at ${leaf}, no leaf`);
-      const outcome = outcomes.get(Number(leaf & (ALLOW - 1n)));
+      const { id, verdict } = readLeaf(Number(leaf));
+      const outcome = outcomes.get(id);
       if (outcome === undefined) throw new Error(`leaf ${leaf} names no outcome`);
-      const verdict = (leaf & ALLOW) === 0n ? 'deny' : 'allow';
       if (outcome.verdict !== verdict) throw new Error(`leaf ${leaf} and its outcome disagree`);
       return { verdict, outcome };
     },

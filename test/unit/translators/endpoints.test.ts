@@ -2,7 +2,7 @@ import { activeWorkloads, endpointRows, type PlacedEndpoint } from '../../../src
 import { EMBEDDED_LINKS, parseMac, podMac, spellMac } from '../../../src/translators/links';
 import { parseCidr, spellAddress } from '../../../src/translators/address';
 import { rowText } from '../../../src/p4target/row-text';
-import type { FelixModel, HostEndpoint, WorkloadEndpoint } from '../../../src/model/model';
+import type { FelixModel, WorkloadEndpoint } from '../../../src/model/model';
 
 const PORTS = { uplink: 0, host: 1 };
 /** EMBEDDED_LINKS, as rows are printed. */
@@ -62,7 +62,7 @@ test('a pod gets its port, its sources and its delivery', () => {
     'pod_source ep=0x7 hi=0xfd00000000000000 lo=0x1 -> source_ok()',
     `local hi=0xfd00000000000000 lo=0x1 -> to_pod(port=0x2, ep=0x7, ${toPod})`,
     'host_address hi=0x0 lo=0xffff0a01000a -> own_address()',
-    `local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x0, from_outside=0x1, ${TO_HOST})`,
+    `local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x0, ${TO_HOST})`,
   ]);
 });
 
@@ -84,22 +84,9 @@ test('pods reach the host only if the configuration says so', () => {
     ['nonsense', 0],
   ] as const) {
     expect(texts(model({ FelixHostname: 'node-p4', DefaultEndpointToHostAction: value }), [])).toContain(
-      `local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x${open}, from_outside=0x1, ${TO_HOST})`,
+      `local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x${open}, ${TO_HOST})`,
     );
   }
-});
-
-test('with a host endpoint, whose policy is not enforced yet, host and uplink are closed to each other', () => {
-  const hostEndpoint = { id: 'eth0' } as HostEndpoint;
-  const closed = model({ FelixHostname: 'node-p4' }, { hostEndpoints: new Map([['eth0', hostEndpoint]]) });
-  const rows = texts(closed, []);
-  expect(endpointRows(closed, [], PORTS).problems).toEqual([
-    expect.stringMatching(/^host endpoints \(eth0\): their policy is not enforced yet/),
-  ]);
-  expect(rows).not.toContain(`default_route source=0x3 -> to_uplink(${NEXT_HOP})`);
-  expect(rows).toContain(
-    `local hi=0x0 lo=0xffff0a01000a -> to_host(port=0x1, from_pods=0x0, from_outside=0x0, ${TO_HOST})`,
-  );
 });
 
 test('allowed source prefixes count only with WorkloadSourceSpoofing=Any', () => {
