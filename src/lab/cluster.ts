@@ -86,6 +86,7 @@ export function labModel(file: LabFile, pods: readonly LabPod[]): FelixModel {
     workloads: new Map(endpoints.map((endpoint) => [workloadKey(endpoint.id), endpoint])),
     hostEndpoints: new Map(),
     hosts: new Map(),
+    pools: new Map(),
     inSync: true,
   };
 }

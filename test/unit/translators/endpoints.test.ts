@@ -36,6 +36,7 @@ function model(config: Record<string, string> = {}, over: Partial<FelixModel> = 
     workloads: new Map(),
     hostEndpoints: new Map(),
     hosts: new Map([['node-p4', { hostname: 'node-p4', ipv4Addr: '10.1.0.10/24', ipv6Addr: '' }]]),
+    pools: new Map(),
     inSync: true,
     ...over,
   };
