@@ -33,7 +33,7 @@ const bit<8> NEIGHBOUR_NONE = 0;
 const bit<8> NEIGHBOUR_ARP = 1;
 const bit<8> NEIGHBOUR_DISCOVERY = 2;
 
-// Why a packet was dropped (below 16) or may pass; the index of the counter `reasons`.
+// Why a packet was dropped (below 16, and from 24 on) or may pass; the index of the counter `reasons`.
 const bit<8> REASON_NONE = 0;
 const bit<8> REASON_UNSUPPORTED = 1;
 const bit<8> REASON_PORT = 2;
@@ -58,6 +58,7 @@ const bit<8> PASSED_HOST = 20;
 const bit<8> PASSED_TTL = 21;
 const bit<8> PASSED_TOO_BIG = 22;
 const bit<8> PASSED_ANSWERED = 23;
+const bit<8> REASON_LIMIT = 25;     // dropped
 
 // A node id from here on is a leaf, from NODE_ALLOW on an allowing one; the low bits are the outcome (docs/design.md).
 const bit<32> NODE_LEAF = 0x80000000;
@@ -90,13 +91,18 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     Counter<bit<64>, bit<32>>(65536, PNA_CounterType_t.PACKETS) outcomes;
     Counter<bit<64>, bit<32>>(32, PNA_CounterType_t.PACKETS) reasons;
     InternetChecksum() checksum;
+    Meter<bit<32>>(2048, PNA_MeterType_t.PACKETS) packet_limits;
+    Meter<bit<32>>(2048, PNA_MeterType_t.BYTES) byte_limits;
 
     // ---- where the packet comes from -------------------------------------------------------------------------
     // mac: what frames from there must be addressed to, and what answers about neighbours name. port: where those
     // answers go, which is the port itself. A packet that is no answer gets its port from local, default_route or
     // host_stack, or is dropped.
-    action from_pod(bit<32> ep, bit<48> mac, PortId_t port) {
+    // limit, marks: flow_t.
+    action from_pod(bit<32> ep, bit<48> mac, PortId_t port, bit<32> limit, bit<8> marks) {
         send_to_port(port);
+        h.flow.limit_from = limit;
+        h.flow.marks = marks;
         m.source = SIDE_POD;
         h.flow.src_ep = ep;
         m.mac = mac;
@@ -161,8 +167,9 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
 
     // ---- where it goes -----------------------------------------------------------------------------------------
     // dst, src: MAC addresses of the frame that leaves. mtu: the largest IP packet that the way takes.
-    action to_pod(PortId_t port, bit<32> ep, bit<48> dst, bit<48> src, bit<32> mtu) {
+    action to_pod(PortId_t port, bit<32> ep, bit<48> dst, bit<48> src, bit<32> mtu, bit<32> limit) {
         send_to_port(port);
+        h.flow.limit_to = limit;
         h.ethernet.dst = dst;
         h.ethernet.src = src;
         m.mtu = mtu;
@@ -213,6 +220,29 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         actions = { to_uplink; @defaultonly no_route; }
         default_action = no_route;
         size = 16;
+    }
+
+    // What a pod's packets out of the cluster get: tos is the DSCP in the place that it has in the type of service, traffic_class the same
+    // in the first word of IPv6.
+    action set_dscp(bit<8> tos, bit<32> traffic_class) {
+        h.dscp.tos = tos;
+        h.dscp.traffic_class = traffic_class;
+    }
+    action no_dscp() {}
+    table pod_dscp {
+        key = { h.flow.src_ep : exact @name("ep"); }
+        actions = { set_dscp; @defaultonly no_dscp; }
+        default_action = no_dscp;
+        size = 1024;
+    }
+    // Addresses of the cluster: what goes there keeps its DSCP.
+    action in_pool() {}
+    action in_no_pool() {}
+    table cluster_pools {
+        key = { h.flow.dst_hi : ternary @name("hi"); h.flow.dst_lo : ternary @name("lo"); }
+        actions = { in_pool; @defaultonly in_no_pool; }
+        default_action = in_no_pool;
+        size = 256;
     }
 
     // A packet that can not be routed because its time is over or it is too big: the host's stack makes the ICMP error.
@@ -658,6 +688,21 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     h.connection.sport = SPORT;                                                  \
     h.connection.dport = DPORT;
 
+// Drops what is over a limit. Numbers of colours are DPDK's, in which green is 0: p4c writes that as RED. ONE: a field that holds 1; DPDK
+// takes no constant.
+#define LIMIT(NUMBER, ONE)                                                                          \
+    m.colour = packet_limits.dpdk_execute(NUMBER, PNA_MeterColor_t.RED, (bit<32>) ONE);             \
+    if (m.colour != PNA_MeterColor_t.RED) {                                                         \
+        m.reason = REASON_LIMIT;                                                                    \
+    } else {                                                                                        \
+        h.flow.frame_len = m.ip_len;                                                                \
+        h.flow.frame_len = h.flow.frame_len + 14;                                                   \
+        m.colour = byte_limits.dpdk_execute(NUMBER, PNA_MeterColor_t.RED, h.flow.frame_len);        \
+        if (m.colour != PNA_MeterColor_t.RED) {                                                     \
+            m.reason = REASON_LIMIT;                                                                \
+        }                                                                                           \
+    }
+
     apply {
         m.reason = REASON_NONE;
         m.passed = PASSED_NEW;
@@ -850,6 +895,11 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     if (pod_source.apply().miss) {
                         if (pod_source_prefix.apply().miss) {
                             m.reason = REASON_SOURCE;
+                        }
+                    }
+                    if (m.reason == REASON_NONE) {
+                        if (h.flow.limit_from != 0) {
+                            LIMIT(h.flow.limit_from, m.source)
                         }
                     }
                 }
@@ -1153,6 +1203,42 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 }
                 if (m.fragment == FRAGMENT_FIRST) {
                     fragments.apply();
+                }
+            }
+        }
+
+        // ---- limit of what the pod gets ----
+        if (m.reason == REASON_NONE && m.target == SIDE_POD) {
+            if (h.flow.limit_to != 0) {
+                LIMIT(h.flow.limit_to, m.target)
+            }
+        }
+
+        // ---- DSCP of what a pod sends out of the cluster ----
+        if (m.reason == REASON_NONE && m.target == SIDE_UPLINK) {
+            if (m.source == SIDE_POD) {
+                if (h.flow.marks != 0) {
+                    if (cluster_pools.apply().miss) {
+                        h.dscp.setValid();
+                        if (pod_dscp.apply().hit) {
+                            if (h.ipv4.isValid()) {
+                                h.dscp.old_word = (bit<16>) h.ipv4.tos;
+                                h.ipv4.tos = h.ipv4.tos & 0x03;
+                                h.ipv4.tos = h.ipv4.tos | h.dscp.tos;
+                                h.dscp.new_word = (bit<16>) h.ipv4.tos;
+                                // RFC 1624. p4c leaves out set_state in silence: the old checksum comes in as what it is the sum of.
+                                h.dscp.complement = h.ipv4.checksum ^ 0xffff;
+                                checksum.clear();
+                                checksum.add(h.dscp.complement);
+                                checksum.subtract(h.dscp.old_word);
+                                checksum.add(h.dscp.new_word);
+                                h.ipv4.checksum = checksum.get();
+                            } else {
+                                h.ipv6.version_class_flow = h.ipv6.version_class_flow & 0xf03fffff;
+                                h.ipv6.version_class_flow = h.ipv6.version_class_flow | h.dscp.traffic_class;
+                            }
+                        }
+                    }
                 }
             }
         }

@@ -127,6 +127,11 @@ header flow_t {
     bit<8>  proto;
     bit<16> dport;           // 0 where the protocol has no ports; ICMP: type * 256 + code
     bit<16> sport;           // 0 where the protocol has no ports
+    // Limits and DSCP of pods. Written by from_pod and to_pod: read where the packet is from or to a pod.
+    bit<32> limit_from;      // the number of the meters of what the pod sends; 0: no limit
+    bit<32> limit_to;        // and of what it gets
+    bit<8>  marks;           // 1: it has a DSCP for what leaves the cluster
+    bit<32> frame_len;
 }
 
 // Key of the connection table.
@@ -177,6 +182,15 @@ header pseudo_t {
     bit<32> next_header;
 }
 
+// Room to set the DSCP in.
+header dscp_t {
+    bit<8>  tos;
+    bit<32> traffic_class;
+    bit<16> old_word;
+    bit<16> new_word;
+    bit<16> complement;
+}
+
 struct headers_t {
     ethernet_t      ethernet;
     arp_t           arp;
@@ -197,6 +211,7 @@ struct headers_t {
     connection_t    connection;
     walk_t          walk;
     pseudo_t        pseudo;
+    dscp_t          dscp;
 }
 
 struct metadata_t {
@@ -223,6 +238,8 @@ struct metadata_t {
     bit<8>  learn;
     bit<8>  timer;           // TIMER_*
     ExpireTimeProfileId_t lifetime;
+
+    PNA_MeterColor_t colour; // of a meter
 
     bit<8>  reason;          // REASON_*: 0 as long as nothing speaks against the packet
     bit<8>  passed;          // PASSED_*: why it may go

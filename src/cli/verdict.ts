@@ -76,8 +76,11 @@ const REASONS: ReadonlyMap<number, { readonly stage: Stage; readonly words: stri
   [21, { stage: 'route', words: 'its time to live is over: the host answers with an ICMP error' }],
   [22, { stage: 'route', words: 'larger than the way takes: the host answers with an ICMP error' }],
   [23, { stage: 'route', words: 'ARP or neighbour solicitation, answered' }],
+  [25, { stage: 'route', words: 'over a limit of the endpoint (packet rate or bandwidth)' }],
 ]);
 const PASSED_NEW = 16;
+/** From here on packets are dropped again. */
+const DROPPED_TOO = 24;
 
 /** The register arrays that p4c makes of the program's counters. */
 const REASONS_COUNTER = /^reasons(_|$)/;
@@ -105,7 +108,7 @@ export function reasonWords(result: PacketResult): string {
 export function reasonName(reason: number): string {
   if (reason === PASSED_NEW) return 'passed: a new connection that policy allows';
   const words = REASONS.get(reason)?.words ?? `reason ${reason}`;
-  return `${reason < PASSED_NEW ? 'dropped' : 'passed'}: ${words}`;
+  return `${reason < PASSED_NEW || reason >= DROPPED_TOO ? 'dropped' : 'passed'}: ${words}`;
 }
 
 function decision(result: PacketResult, names: TargetNames): { stage: Stage; outcome?: Outcome | undefined } {

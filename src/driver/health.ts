@@ -1,5 +1,6 @@
 /** Whether the driver does its work, as `/healthz` and `/readyz` say it. Pure: the facts come in, the answer goes out. */
 import type { EndpointFailure } from './endpoint-failures';
+import type { NotEnforced } from '../translators/limits';
 import type { TargetState } from './target-session';
 
 export type FailedEndpoint = Pick<EndpointFailure, 'workload' | 'policies' | 'reason'>;
@@ -8,6 +9,8 @@ export type FailedEndpoint = Pick<EndpointFailure, 'workload' | 'policies' | 're
 export interface ApplyFailures {
   readonly endpoints: readonly FailedEndpoint[];
   readonly ofTheNode: readonly string[];
+  /** What endpoints do not get of what Felix asked for: limits and the like. */
+  readonly notEnforced: readonly NotEnforced[];
   /** Endpoints that are all right. */
   readonly endpointsUp: number;
 }
@@ -29,6 +32,8 @@ export interface Health {
   readonly reasons: readonly string[];
   /** Closed endpoints, which alone do not keep the node from being ready; the first 50. */
   readonly failedEndpoints: readonly FailedEndpoint[];
+  /** As in ApplyFailures; the first 50. It keeps nobody from being ready. */
+  readonly notEnforced: readonly NotEnforced[];
 }
 
 /** Milliseconds: a write of a node that takes longer, with a target that is there, has got stuck. */
@@ -65,6 +70,7 @@ function answer(reasons: readonly string[], applied: ApplyFailures | undefined):
     ok: reasons.length === 0,
     reasons,
     failedEndpoints: (applied?.endpoints ?? []).slice(0, SHOWN),
+    notEnforced: (applied?.notEnforced ?? []).slice(0, SHOWN),
   };
 }
 

@@ -12,6 +12,7 @@ import {
   type NodePorts,
   type PlacedEndpoint,
 } from '../translators/endpoints';
+import { isLimit, type LimitFeatures, type NotEnforced } from '../translators/limits';
 import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
 import { createPolicyCompiler } from '../translators/policy/compiler';
 import { rowKey, sameContent, type Row } from '../translators/rows';
@@ -38,6 +39,8 @@ export interface ProgramResult {
   readonly nodeFailures: readonly string[];
   /** What Felix asked for and could not be done, each in the closed way. */
   readonly problems: readonly string[];
+  /** What endpoints do not get of what Felix asked for; nothing is open for that. */
+  readonly notEnforced: readonly NotEnforced[];
   /** From the model to the last acknowledged row; without reading the target, where that was needed. */
   readonly seconds: number;
 }
@@ -59,6 +62,7 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
   await reconciler.load();
   const found = [...reconciler.actual.values()].flatMap((table) => [...table.values()]);
   const placement = createPlacement(ports.firstPod, found);
+  const features: LimitFeatures = { meters: reconciler.hasMeters };
   const compiler = createPolicyCompiler();
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
@@ -94,11 +98,12 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
         ...model.workloads.values(),
         ...model.hosts.values(),
         ...model.hostEndpoints.values(),
+        ...model.pools.values(),
         ...[...model.config].flat(),
       ];
       const sameWays = placed !== undefined && sameItems(placedOf, placed.of);
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
-      const found = sameWays ? placed!.found : endpointRows(model, endpoints, ports, links);
+      const found = sameWays ? placed!.found : endpointRows(model, endpoints, ports, links, features);
       const waysNow = sameWays ? ways : new Map(found.rows.map((row) => [rowKey(row), row]));
       const closing = sameWays
         ? []
@@ -116,7 +121,8 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
         const transition = compiler.compile(model, endpoints, 'transition');
         describe = () => namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
         const { removed, written } = transition.changes;
-        reconciler.changeDesired([...removed.values(), ...closing.map(([, row]) => row)], written.values());
+        const closed = closing.flatMap(([, row]) => (isLimit(row) ? [] : [row]));
+        reconciler.changeDesired([...removed.values(), ...closed], written.values());
         sideBySide = transition.phase === 'transition';
         between = await reconciler.apply(sideBySide);
       }
@@ -155,6 +161,7 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
         failures,
         nodeFailures,
         problems: [...compiled.problems, ...found.problems],
+        notEnforced: found.notEnforced,
         seconds: (performance.now() - began) / 1000,
       };
     },

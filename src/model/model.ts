@@ -184,6 +184,8 @@ export interface HostEndpoint {
   readonly forwardTiers: readonly TierInfo[];
   readonly expectedIpv4Addrs: readonly string[];
   readonly expectedIpv6Addrs: readonly string[];
+  /** As of a workload endpoint; for what the host sends. */
+  readonly dscps?: readonly number[];
 }
 
 /** Addresses are CIDRs (`10.1.0.10/24`) or plain, "" when unknown. */

@@ -8,7 +8,8 @@ import { decodeEntry } from './decode';
 import { emptyEntry, encodeKey } from './encode';
 import { encodeUpdate } from './encode-update';
 import { isCode, isServiceError, updateOutcomes } from './grpc-errors';
-import type { RowUpdate } from './plan';
+import { decodeMeter, encodeMeterUpdate, meterKey } from './meter-rows';
+import type { RowUpdate, UpdateType } from './plan';
 import type { RowTarget, UpdateOutcome } from './row-target';
 import type { TargetTraits } from './target-traits';
 
@@ -31,7 +32,7 @@ export class LiveRows implements RowTarget {
       for (; at < updates.length && encoded.length < this.client.maxBatch; at++) {
         const { type, row } = updates[at]!;
         try {
-          encoded.push(encodeUpdate(this.catalogue, type, row));
+          encoded.push(this.#encode(type, row));
           sent.push(at);
         } catch (error) {
           if (!(error instanceof CalicoP4Error)) throw error;
@@ -50,13 +51,34 @@ export class LiveRows implements RowTarget {
     return outcomes;
   }
 
+  #encode(type: UpdateType, row: Row): Uint8Array {
+    const meter = this.catalogue.meter(row.table);
+    return meter === undefined
+      ? encodeUpdate(this.catalogue, type, row)
+      : encodeMeterUpdate(meter, type, row);
+  }
+
   async readTable(table: string): Promise<readonly Row[]> {
+    const meter = this.catalogue.meter(table);
+    if (meter !== undefined) {
+      // A target that has none answers UNIMPLEMENTED, or worse.
+      if (!this.traits.meters) return [];
+      const pattern = { meterId: meter.id, index: undefined, config: undefined, counterData: undefined };
+      const cells = await this.client.readMeter(pattern, table);
+      return cells.flatMap((cell) => decodeMeter(meter, cell) ?? []);
+    }
     const info = this.catalogue.table(table);
     const entries = await this.client.readEntries(emptyEntry(info.id), info.name);
     return entries.map((entry) => decodeEntry(this.catalogue, entry));
   }
 
   async readRow(row: Row): Promise<Row | undefined> {
+    const meter = this.catalogue.meter(row.table);
+    if (meter !== undefined) {
+      if (!this.traits.meters) return undefined;
+      const [cell] = await this.client.readMeter(meterKey(meter, row), row.table);
+      return cell && decodeMeter(meter, cell);
+    }
     const key = rowKey(row);
     const pattern = encodeKey(this.catalogue, row);
     // A pattern without any field is one for many entries, and some servers filter those by table only.
@@ -75,13 +97,18 @@ export class LiveRows implements RowTarget {
   }
 
   tableSize(table: string): number {
-    return this.catalogue.table(table).size;
+    return tableSize(this.catalogue, table);
   }
 
   /** Packets counted, by index; indices at 0 are left out. */
   readCounter(name: string): Promise<Map<number, bigint>> {
     return this.client.readCounter(this.catalogue.counter(name).id, name);
   }
+}
+
+/** Of a table or a meter. @throws CalicoP4Error PIPELINE_MISMATCH */
+export function tableSize(catalogue: Catalogue, table: string): number {
+  return catalogue.meter(table)?.size ?? catalogue.table(table).size;
 }
 
 /** Some servers have no answer for an entry that is not there, but an error. */

@@ -1,10 +1,11 @@
 /**
  * Where packets come from and go to: the rows of port_in, pod_source, pod_source_prefix, host_address, local,
- * default_route and host_stack (docs/pipeline.md). Pure: ids and ports are given, rows come out.
+ * default_route and host_stack (docs/pipeline.md), and through limits.ts those of limits and DSCP. Pure: ids and ports are given, rows come out.
  */
 import type { FelixModel, WorkloadEndpoint } from '../model/model';
 import { workloadKey } from '../model/model';
 import { parseCidr, type Cidr } from './address';
+import { endpointLimits, hostLimits, poolRows, type LimitFeatures, type NotEnforced } from './limits';
 import { EMBEDDED_LINKS, parseMac, podMac, type NodeLinks } from './links';
 import { rowKey, type MatchValue, type Row } from './rows';
 
@@ -29,6 +30,7 @@ export interface EndpointRows {
   readonly rows: readonly Row[];
   /** What could not be done, for the log: always the closed way. */
   readonly problems: readonly string[];
+  readonly notEnforced: readonly NotEnforced[];
 }
 
 /**
@@ -53,21 +55,26 @@ export function endpointRows(
   endpoints: readonly PlacedEndpoint[],
   ports: NodePorts,
   links: NodeLinks = EMBEDDED_LINKS,
+  features: LimitFeatures = { meters: true },
 ): EndpointRows {
   const { rows, problems } = linkRows(model, ports, links);
   const delivered = new Map<string, string>();
+  const notEnforced = hostLimits(model);
 
   for (const { workload, ep, port } of endpoints) {
     const name = workloadKey(workload.id);
     const note = `${name} (${workload.name})`;
     const active = workload.state === 'active';
+    const limits = active ? endpointLimits(model, { workload, ep, port }, features, note) : undefined;
+    rows.push(...(limits?.rows ?? []));
+    for (const what of limits?.notEnforced ?? []) notEnforced.push({ endpoint: name, what });
     rows.push(
-      active
+      limits !== undefined
         ? {
             table: 'port_in',
             match: { port: exact(port) },
             action: 'from_pod',
-            params: { ep: BigInt(ep), mac: links.gatewayMac, port: BigInt(port) },
+            params: { ep: BigInt(ep), mac: links.gatewayMac, port: BigInt(port), ...limits.from },
             note,
           }
         : { table: 'port_in', match: { port: exact(port) }, action: 'from_disabled', params: {}, note },
@@ -99,7 +106,7 @@ export function endpointRows(
       rows.push({
         table: 'local',
         match: address(cidr),
-        ...(active
+        ...(limits !== undefined
           ? {
               action: 'to_pod',
               params: {
@@ -108,6 +115,7 @@ export function endpointRows(
                 dst: podMac(workload),
                 src: links.gatewayMac,
                 mtu: BigInt(links.podMtu),
+                ...limits.to,
               },
             }
           : { action: 'to_disabled', params: {} }),
@@ -127,7 +135,8 @@ export function endpointRows(
   }
 
   rows.push(...hostRows(model, ports, links, delivered, problems));
-  return { rows: dedupe(rows), problems };
+  if (rows.some(({ table }) => table === 'pod_dscp')) rows.push(...poolRows(model, problems));
+  return { rows: dedupe(rows), problems, notEnforced };
 }
 
 /** Felix asks for this twice: the endpoint names prefixes, and the node's configuration allows it (default Disabled). */

@@ -97,6 +97,7 @@ export function readHostEndpoint(id: string, endpoint: WireHostEndpoint, form: F
     forwardTiers: readTiers(endpoint.forwardTiers, form),
     expectedIpv4Addrs: endpoint.expectedIpv4Addrs,
     expectedIpv6Addrs: endpoint.expectedIpv6Addrs,
+    ...readDscps(endpoint.qosPolicies ?? []),
   };
 }
 

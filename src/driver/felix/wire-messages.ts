@@ -140,6 +140,8 @@ export interface WireHostEndpoint {
   readonly forwardTiers: readonly WireTierInfo[];
   readonly expectedIpv4Addrs: readonly string[];
   readonly expectedIpv6Addrs: readonly string[];
+  /** Absent in forms up to 3.29. */
+  readonly qosPolicies?: readonly WireQosPolicy[];
 }
 
 /** Every payload's fields that are read, none of which any form uses for two things. */

@@ -64,3 +64,12 @@ export function setsOf(rule: Rule): string[] {
     ...rule.dstIpPortSetIds,
   ];
 }
+
+/** As releases before 3.30 have it: endpoints without limits and DSCP. */
+export function withoutQos(model: FelixModel): FelixModel {
+  const workloads = [...model.workloads].map(([key, workload]) => {
+    const { qos: _qos, dscps: _dscps, ...rest } = workload;
+    return [key, rest] as const;
+  });
+  return { ...model, workloads: new Map(workloads) };
+}
