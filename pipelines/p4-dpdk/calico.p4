@@ -9,33 +9,43 @@
 //    or goes on to write what it has read.
 //  - headers that are not valid keep old bytes. They are read under isValid() only.
 //  - of `a == 0 && b < C` the comparison of b is lost. Such a test stands in an `if` of its own.
+//
+// Every instruction of a packet's way costs some nanoseconds, so the way of an established TCP or UDP packet is the
+// short one. What p4c makes of it:
+//  - `if (a < b) {} else {}` and `if (a != b) {} else {}` are one jump for the else branch; the frequent case stands there.
+//    `if (a >= b) {}` and `if (a == b) {}` are one instruction, `if (a < b) {}` and `if (t.apply().miss) {}` two.
+//  - an expression in a variable is computed again at every use. A cast to fewer bits costs seven moves.
+//  - header fields of unequal width move in one instruction in the parser; in the control a cast is one more.
 
 #include <core.p4>
 #include <dpdk/pna.p4>
 #include "headers.p4"
 #include "parser.p4"
 
-const bit<8> SIDE_NONE = 0;
 const bit<8> SIDE_POD = 1;
 const bit<8> SIDE_UPLINK = 2;
 const bit<8> SIDE_HOST = 3;
 const bit<8> SIDE_DISABLED = 4;     // a pod whose endpoint is not active
+const bit<8> SIDE_NONE = 5;
 
 const bit<8> DIRECTION_INGRESS = 1;
 const bit<8> DIRECTION_EGRESS = 2;
 
-const bit<8> FRAGMENT_NONE = 0;
-const bit<8> FRAGMENT_FIRST = 1;
-const bit<8> FRAGMENT_LATER = 2;
+// What the packet is for connection tracking.
+const bit<8> KIND_ARP = 0;          // these two ask about neighbours on the link
+const bit<8> KIND_DISCOVERY = 1;
+const bit<8> KIND_LATER = 2;        // a later fragment, whose first one decides
+const bit<8> KIND_ICMP = 3;         // queries, their answers, and errors
+const bit<8> KIND_OPENS = 4;        // asks for a new connection (SYN, INIT): never established
+const bit<8> KIND_FOLLOWS = 5;      // never the first packet of a connection
+const bit<8> KIND_EITHER = 6;
 
-// What the packet asks about its neighbours on the link.
-const bit<8> NEIGHBOUR_NONE = 0;
-const bit<8> NEIGHBOUR_ARP = 1;
-const bit<8> NEIGHBOUR_DISCOVERY = 2;
+// What becomes of a packet that has a way: through here it is a hop, or from or to the host.
+const bit<8> WAY_NONE = 0;
+const bit<8> WAY_HOST = 1;
+const bit<8> WAY_ROUTED = 2;
 
-// Why a packet was dropped (below 16, and from 24 on) or may pass; the index of the counter `reasons`.
-const bit<8> REASON_NONE = 0;
-const bit<8> REASON_UNSUPPORTED = 1;
+// Why a packet was dropped (below 16, and from 24 on) or may pass; the index of the counter `reasons`. 0 and 1 stand in parser.p4.
 const bit<8> REASON_PORT = 2;
 const bit<8> REASON_SOURCE = 3;
 const bit<8> REASON_ROUTE = 4;
@@ -59,6 +69,10 @@ const bit<8> PASSED_TTL = 21;
 const bit<8> PASSED_TOO_BIG = 22;
 const bit<8> PASSED_ANSWERED = 23;
 const bit<8> REASON_LIMIT = 25;     // dropped
+
+// Of the sender's extras.
+const bit<32> MARK_DSCP = 0x80000000;
+const bit<32> LIMIT_NUMBER = 0x000007ff;
 
 // A node id from here on is a leaf, from NODE_ALLOW on an allowing one; the low bits are the outcome (docs/design.md).
 const bit<32> NODE_LEAF = 0x80000000;
@@ -98,23 +112,23 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     // mac: what frames from there must be addressed to, and what answers about neighbours name. port: where those
     // answers go, which is the port itself. A packet that is no answer gets its port from local, default_route or
     // host_stack, or is dropped.
-    // limit, marks: flow_t.
-    action from_pod(bit<32> ep, bit<48> mac, PortId_t port, bit<32> limit, bit<8> marks) {
+    action from_pod(bit<32> ep, bit<48> mac, PortId_t port, bit<32> extras) {
         send_to_port(port);
-        h.flow.limit_from = limit;
-        h.flow.marks = marks;
+        h.flow.extras = extras;
         m.source = SIDE_POD;
         h.flow.src_ep = ep;
         m.mac = mac;
     }
     action from_uplink(bit<48> mac, PortId_t port) {
         send_to_port(port);
+        h.flow.extras = 0;
         m.source = SIDE_UPLINK;
         h.flow.src_ep = 0;
         m.mac = mac;
     }
     action from_host(bit<48> mac, PortId_t port) {
         send_to_port(port);
+        h.flow.extras = 0;
         m.source = SIDE_HOST;
         h.flow.src_ep = 0;
         m.mac = mac;
@@ -175,8 +189,6 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         m.mtu = mtu;
         m.target = SIDE_POD;
         h.flow.dst_ep = ep;
-        m.host_from_pods = 0;
-        m.host_from_uplink = 0;
     }
     action to_host(PortId_t port, bit<8> from_pods, bit<8> from_outside, bit<48> dst, bit<48> src) {
         send_to_port(port);
@@ -190,14 +202,10 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     action to_disabled() {
         m.target = SIDE_DISABLED;
         h.flow.dst_ep = 0;
-        m.host_from_pods = 0;
-        m.host_from_uplink = 0;
     }
     action not_local() {
         m.target = SIDE_NONE;
         h.flow.dst_ep = 0;
-        m.host_from_pods = 0;
-        m.host_from_uplink = 0;
     }
     table local {
         key = { h.flow.dst_hi : exact @name("hi"); h.flow.dst_lo : exact @name("lo"); }
@@ -207,6 +215,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     }
     action to_uplink(PortId_t port, bit<48> dst, bit<48> src, bit<32> mtu) {
         send_to_port(port);
+        h.flow.limit_to = 0;
         h.ethernet.dst = dst;
         h.ethernet.src = src;
         m.mtu = mtu;
@@ -265,10 +274,10 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     // both directions have been seen. Endpoint ids are part of the key, so that a new pod does not inherit the
     // connections of the one that had its address before.
     action ct_hit() {
-        if (m.timer == TIMER_SET) {
-            set_entry_expire_time(m.lifetime);
-        } else if (m.timer == TIMER_RESTART) {
+        if (m.timer == TIMER_RESTART) {
             restart_expire_timer();
+        } else if (m.timer == TIMER_SET) {
+            set_entry_expire_time(m.lifetime);
         }
     }
     action ct_miss() {
@@ -639,17 +648,16 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
 // One program from its root to a leaf. A leaf met early ends the walk: the levels left have nothing to decide.
 // A node that has no mask does not ask about the address, which then is not looked up.
 #define ASK(MASK, ADDRESS_HI, ADDRESS_LO, STEP)                         \
-    if (h.walk.node < NODE_LEAF) {                                      \
+    if (h.walk.node >= NODE_LEAF) {} else {                             \
         if (MASK.apply().hit) {                                         \
             h.walk.address_hi = ADDRESS_HI;                             \
             h.walk.address_lo = ADDRESS_LO;                             \
-            if (addr_labels.apply().miss) {                             \
-                if (addr_labels_prefix.apply().miss) {                  \
-                    m.reason = REASON_LABELS;                           \
-                }                                                       \
-            }                                                           \
-            if (m.reason == REASON_NONE) {                              \
+            if (addr_labels.apply().hit) {                              \
                 STEP.apply();                                           \
+            } else if (addr_labels_prefix.apply().hit) {                \
+                STEP.apply();                                           \
+            } else {                                                    \
+                m.reason = REASON_LABELS;                               \
             }                                                           \
         }                                                               \
     }
@@ -688,6 +696,25 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     h.connection.sport = SPORT;                                                  \
     h.connection.dport = DPORT;
 
+// The first bytes of what an ICMP error quotes: no ports, or those of a query, for protocols that have none.
+#define QUOTED_PORTS(QUOTED, ICMP_PROTOCOL)                             \
+    if (QUOTED.protocol == 6 || QUOTED.protocol == 17 || QUOTED.protocol == 132 || QUOTED.protocol == 136) { \
+        h.connection.sport = QUOTED.sport;                              \
+        h.connection.dport = QUOTED.dport;                              \
+    } else if (QUOTED.protocol == ICMP_PROTOCOL) {                      \
+        h.connection.sport = QUOTED.icmp_id;                            \
+        h.connection.dport = QUOTED.sport >> 8;                         \
+    }
+
+// The key of `fragments` that only fragments need.
+#define FRAGMENT_ID                                                     \
+    h.flow.fragment_id = 0;                                             \
+    if (h.ipv4.isValid()) {                                             \
+        h.flow.fragment_id = (bit<32>) h.ipv4.id;                       \
+    } else if (h.fragment.isValid()) {                                  \
+        h.flow.fragment_id = h.fragment.id;                             \
+    }
+
 // Drops what is over a limit. Numbers of colours are DPDK's, in which green is 0: p4c writes that as RED. ONE: a field that holds 1; DPDK
 // takes no constant.
 #define LIMIT(NUMBER, ONE)                                                                          \
@@ -704,156 +731,71 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     }
 
     apply {
-        m.reason = REASON_NONE;
-        m.passed = PASSED_NEW;
-        m.fragment = FRAGMENT_NONE;
-        h.flow.setValid();
-        h.connection.setValid();
-        h.walk.setValid();
-        h.flow.fragment_id = 0;
-        m.neighbour = NEIGHBOUR_NONE;
-
-        // ---- one form for both families ----
-        if (h.ipv4.isValid()) {
-            h.flow.src_hi = 0;
-            h.flow.src_lo = (bit<64>) h.ipv4.src;
-            h.flow.src_lo = h.flow.src_lo | 0x0000ffff00000000;
-            h.flow.dst_hi = 0;
-            h.flow.dst_lo = (bit<64>) h.ipv4.dst;
-            h.flow.dst_lo = h.flow.dst_lo | 0x0000ffff00000000;
-            h.flow.proto = h.ipv4.protocol;
-            m.l4_len = h.ipv4.total_len - 20;
-            m.ip_len = (bit<32>) h.ipv4.total_len;
-            m.ttl = h.ipv4.ttl;
-            h.flow.fragment_id = (bit<32>) h.ipv4.id;
-            // Options are refused, as Calico's eBPF dataplane does.
-            if (h.ipv4.version_ihl != 0x45) {
-                m.reason = REASON_UNSUPPORTED;
-            }
-            if (h.ipv4.total_len < 20) {
-                m.reason = REASON_UNSUPPORTED;
-            }
-            if (h.ipv4.flags_offset & 0x1fff != 0) {
-                m.fragment = FRAGMENT_LATER;
-            } else if (h.ipv4.flags_offset & 0x2000 != 0) {
-                m.fragment = FRAGMENT_FIRST;
-            }
-        } else if (h.ipv6.isValid()) {
-            h.flow.src_hi = h.ipv6.src_hi;
-            h.flow.src_lo = h.ipv6.src_lo;
-            h.flow.dst_hi = h.ipv6.dst_hi;
-            h.flow.dst_lo = h.ipv6.dst_lo;
-            h.flow.proto = h.ipv6.next_header;
-            m.l4_len = h.ipv6.payload_len;
-            m.ip_len = (bit<32>) h.ipv6.payload_len;
-            m.ip_len = m.ip_len + 40;
-            m.ttl = h.ipv6.hop_limit;
+        if (h.ipv6.isValid()) {
             if (h.ipv6.version_class_flow < 0x60000000 || h.ipv6.version_class_flow > 0x6fffffff) {
                 m.reason = REASON_UNSUPPORTED;
             }
             // The form of IPv4 addresses must not come in as IPv6.
-            if (h.flow.src_hi == 0 && h.flow.src_lo >= 0x0000ffff00000000 && h.flow.src_lo <= 0x0000ffffffffffff) {
+            if (h.ipv6.src_hi == 0 && h.ipv6.src_lo >= 0x0000ffff00000000 && h.ipv6.src_lo <= 0x0000ffffffffffff) {
                 m.reason = REASON_UNSUPPORTED;
             }
-            if (h.flow.dst_hi == 0 && h.flow.dst_lo >= 0x0000ffff00000000 && h.flow.dst_lo <= 0x0000ffffffffffff) {
-                m.reason = REASON_UNSUPPORTED;
-            }
-            if (h.fragment.isValid()) {
-                h.flow.proto = h.fragment.next_header;
-                if (m.l4_len < 8) {
-                    m.reason = REASON_UNSUPPORTED;
-                }
-                m.l4_len = m.l4_len - 8;
-                h.flow.fragment_id = h.fragment.id;
-                if (h.fragment.offset_flags & 0xfff8 != 0) {
-                    m.fragment = FRAGMENT_LATER;
-                } else if (h.fragment.offset_flags & 1 != 0) {
-                    m.fragment = FRAGMENT_FIRST;
-                }
-            }
-            // Other extension headers: the transport behind them was not parsed, so no rule could see it.
-            if (h.flow.proto == 0 || h.flow.proto == 43 || h.flow.proto == 44 || h.flow.proto == 51 || h.flow.proto == 60 || h.flow.proto == 135 || h.flow.proto == 139 || h.flow.proto == 140) {
-                m.reason = REASON_UNSUPPORTED;
-            }
-        } else {
-            h.flow.src_hi = 0;
-            h.flow.src_lo = 0;
-            h.flow.dst_hi = 0;
-            h.flow.dst_lo = 0;
-            h.flow.proto = 0;
-            m.l4_len = 0;
-            m.ip_len = 0;
-            m.ttl = 0;
-            if (h.arp.isValid()) {
-                m.neighbour = NEIGHBOUR_ARP;
-            } else {
+            if (h.ipv6.dst_hi == 0 && h.ipv6.dst_lo >= 0x0000ffff00000000 && h.ipv6.dst_lo <= 0x0000ffffffffffff) {
                 m.reason = REASON_UNSUPPORTED;
             }
         }
 
         // ---- transport: ports, and what the packet means for connection tracking ----
-        h.flow.sport = 0;
-        h.flow.dport = 0;
-        m.may_open = 1;
-        m.opens = 0;
-        m.learnable = LEARN_ALWAYS;
-        m.timer = TIMER_RESTART;
-        m.lifetime = LIFETIME_300S;
-        if (m.fragment == FRAGMENT_LATER) {
-            m.learnable = LEARN_NEVER;
-        } else if (h.tcp.isValid()) {
+        if (h.tcp.isValid()) {
             h.flow.sport = h.tcp.sport;
             h.flow.dport = h.tcp.dport;
-            if (m.l4_len < 20) {
-                m.reason = REASON_UNSUPPORTED;
-            }
+            m.least = m.least + 20;
+            m.kind = KIND_EITHER;
+            m.timer = TIMER_RESTART;
+            m.lifetime = LIFETIME_12H;
             // The combinations that Linux' connection tracking knows (URG, ACK, RST, SYN, FIN); PSH, ECE, CWR are free.
-            bit<8> flags = h.tcp.flags & 0x37;
-            if (flags == 0x10 || flags == 0x30) {
-                m.lifetime = LIFETIME_12H;
-            } else if (flags == 0x02 || flags == 0x22) {
-                m.opens = 1;
-                m.timer = TIMER_SET;
-                m.lifetime = LIFETIME_120S;
-            } else if (flags == 0x12) {
-                m.may_open = 0;
-                m.timer = TIMER_SET;
-                m.lifetime = LIFETIME_12H;
-            } else if (flags == 0x11 || flags == 0x31) {
-                m.may_open = 0;
-                m.timer = TIMER_SET;
-                m.lifetime = LIFETIME_120S;
-            } else if (flags == 0x04 || flags == 0x14) {
-                m.may_open = 0;
-                m.timer = TIMER_SET;
-                m.lifetime = LIFETIME_10S;
-            } else {
-                if (m.reason == REASON_NONE) {
-                    m.reason = REASON_INVALID;
+            // The most frequent ones first: ACK, ACK with PSH.
+            if (h.tcp.flags != 0x10 && h.tcp.flags != 0x18) {
+                bit<8> flags = h.tcp.flags & 0x37;
+                if (flags == 0x02 || flags == 0x22) {
+                    m.kind = KIND_OPENS;
+                    m.timer = TIMER_SET;
+                    m.lifetime = LIFETIME_120S;
+                } else if (flags == 0x12) {
+                    m.kind = KIND_FOLLOWS;
+                    m.timer = TIMER_SET;
+                } else if (flags == 0x11 || flags == 0x31) {
+                    m.kind = KIND_FOLLOWS;
+                    m.timer = TIMER_SET;
+                    m.lifetime = LIFETIME_120S;
+                } else if (flags == 0x04 || flags == 0x14) {
+                    m.kind = KIND_FOLLOWS;
+                    m.timer = TIMER_SET;
+                    m.lifetime = LIFETIME_10S;
+                } else if (flags != 0x10 && flags != 0x30) {
+                    if (m.reason == REASON_NONE) {
+                        m.reason = REASON_INVALID;
+                    }
                 }
             }
         } else if (h.udp.isValid()) {
             h.flow.sport = h.udp.sport;
             h.flow.dport = h.udp.dport;
-            if (m.l4_len < 8) {
-                m.reason = REASON_UNSUPPORTED;
-            }
+            m.least = m.least + 8;
+            m.kind = KIND_EITHER;
             m.timer = TIMER_SET;
             m.lifetime = LIFETIME_30S;
         } else if (h.sctp.isValid()) {
             h.flow.sport = h.sctp.sport;
             h.flow.dport = h.sctp.dport;
-            if (m.l4_len < 16) {
-                m.reason = REASON_UNSUPPORTED;
-            }
-            m.may_open = 0;
+            m.least = m.least + 16;
+            m.kind = KIND_FOLLOWS;
+            m.timer = TIMER_RESTART;
             m.lifetime = LIFETIME_30S;
             if (h.sctp.chunk_type == 1) {
-                m.may_open = 1;
-                m.opens = 1;
+                m.kind = KIND_OPENS;
                 m.timer = TIMER_SET;
             } else if (h.sctp.chunk_type == 4) {
-                m.may_open = 1;
+                m.kind = KIND_EITHER;
             } else if (h.sctp.chunk_type == 10 || h.sctp.chunk_type == 11) {
                 m.timer = TIMER_SET;
                 m.lifetime = LIFETIME_12H;
@@ -861,363 +803,361 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 m.timer = TIMER_SET;
                 m.lifetime = LIFETIME_10S;
             }
-        } else if (h.icmp.isValid()) {
-            if (m.l4_len < 8) {
-                m.reason = REASON_UNSUPPORTED;
+        } else {
+            h.flow.sport = 0;
+            h.flow.dport = 0;
+            m.kind = KIND_EITHER;
+            m.timer = TIMER_RESTART;
+            m.lifetime = LIFETIME_300S;
+            if (h.ipv6.isValid()) {
+                // Other extension headers: the transport behind them was not parsed, so no rule could see it.
+                if (h.flow.proto == 0 || h.flow.proto == 43 || h.flow.proto == 44 || h.flow.proto == 51 || h.flow.proto == 60 || h.flow.proto == 135 || h.flow.proto == 139 || h.flow.proto == 140) {
+                    m.reason = REASON_UNSUPPORTED;
+                }
             }
-            h.flow.dport = (bit<16>) h.icmp.type;
-            h.flow.dport = h.flow.dport << 8;
-            h.flow.dport = h.flow.dport | (bit<16>) h.icmp.code;
-            m.timer = TIMER_SET;
-            m.lifetime = LIFETIME_30S;
-            m.learnable = LEARN_NEVER;
-            // Router and neighbour solicitations and advertisements, and redirects: of the link, never routed.
-            if (h.ipv6.isValid() && h.flow.proto == 58 && m.fragment == FRAGMENT_NONE) {
-                if (h.icmp.type == 133 || h.icmp.type == 134 || h.icmp.type == 135 || h.icmp.type == 136 || h.icmp.type == 137) {
-                    m.neighbour = NEIGHBOUR_DISCOVERY;
+            if (h.arp.isValid()) {
+                m.kind = KIND_ARP;
+            } else if (m.fragment == FRAGMENT_LATER) {
+                m.kind = KIND_LATER;
+            } else if (h.icmp.isValid()) {
+                h.flow.dport = (bit<16>) h.icmp.type;
+                h.flow.dport = h.flow.dport << 8;
+                h.flow.dport = h.flow.dport | (bit<16>) h.icmp.code;
+                m.least = m.least + 8;
+                m.kind = KIND_ICMP;
+                m.timer = TIMER_SET;
+                m.lifetime = LIFETIME_30S;
+                // Router and neighbour solicitations and advertisements, and redirects: of the link, never routed.
+                if (h.ipv6.isValid() && h.flow.proto == 58 && m.fragment == FRAGMENT_NONE) {
+                    if (h.icmp.type == 133 || h.icmp.type == 134 || h.icmp.type == 135 || h.icmp.type == 136 || h.icmp.type == 137) {
+                        m.kind = KIND_DISCOVERY;
+                    }
                 }
             }
         }
 
-        // ---- ports, source ----
-        port_in.apply();
-        bit<8> on_its_way = 0;
-        if (m.reason == REASON_NONE) {
-            if (m.source == SIDE_NONE) {
+        bit<8> way = WAY_NONE;
+        if (m.ip_len < m.least) {
+            m.reason = REASON_UNSUPPORTED;
+        } else if (m.reason == REASON_NONE) {
+            // ---- ports, source ----
+            port_in.apply();
+            if (m.source > SIDE_HOST) {
                 m.reason = REASON_PORT;
-            } else if (m.source == SIDE_DISABLED) {
-                m.reason = REASON_SOURCE_DISABLED;
-            } else if (m.neighbour == NEIGHBOUR_NONE) {
-                on_its_way = 1;
-                if (h.ethernet.dst != m.mac) {
-                    m.reason = REASON_MAC;
-                } else if (m.source == SIDE_POD) {
+                if (m.source == SIDE_DISABLED) {
+                    m.reason = REASON_SOURCE_DISABLED;
+                }
+            } else if (m.kind < KIND_LATER) {
+                // ---- neighbours: pods and host are told that every address but their own ones is at m.mac, the uplink
+                // that the node's own ones are ----
+                m.passed = PASSED_ANSWERED;
+                // Is it a question that can be answered? Then the address that it asks about is looked at as a source.
+                if (m.kind == KIND_ARP) {
+                    if (h.ethernet.dst != m.mac && h.ethernet.dst != 0xffffffffffff) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    if (h.arp.hardware != 1 || h.arp.protocol != 0x0800 || h.arp.hardware_len != 6 || h.arp.protocol_len != 4) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    if (h.arp.operation != 1 || h.arp.sender_ip == 0 || h.arp.sender_ip == h.arp.target_ip || h.arp.target_ip == 0) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    if (h.arp.target_ip >= 0xe0000000) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    h.flow.src_lo = (bit<64>) h.arp.target_ip + IPV4_MAPPED;
+                } else {
+                    if (h.ethernet.dst != m.mac && h.ethernet.dst & 0xffffff000000 != 0x3333ff000000) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    if (h.icmp.type != 135 || h.icmp.code != 0 || h.ipv6.hop_limit != 255) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    if (h.ipv6.payload_len != 24 && h.ipv6.payload_len != 32) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    // Duplicate address detection.
+                    if (h.ipv6.src_hi == 0 && h.ipv6.src_lo == 0) {
+                        m.reason = REASON_NEIGHBOUR;
+                    }
+                    if (h.neighbour.isValid()) {
+                        if (h.neighbour.target_hi >= 0xff00000000000000) {
+                            m.reason = REASON_NEIGHBOUR;
+                        }
+                        h.flow.src_hi = h.neighbour.target_hi;
+                        h.flow.src_lo = h.neighbour.target_lo;
+                    }
+                }
+                if (m.reason == REASON_NONE) {
+                    if (m.source == SIDE_POD) {
+                        if (pod_source.apply().hit) {
+                            m.reason = REASON_NEIGHBOUR;
+                        }
+                    } else {
+                        host_address.apply();
+                        if (m.source == SIDE_HOST && m.own == 1) {
+                            m.reason = REASON_NEIGHBOUR;
+                        }
+                        if (m.source == SIDE_UPLINK && m.own == 0) {
+                            m.reason = REASON_NEIGHBOUR;
+                        }
+                    }
+                }
+                // Who asks must be who they say. Linux asks from the link-local address at times, which nobody else sees.
+                if (m.reason == REASON_NONE && m.source == SIDE_POD) {
+                    bit<8> link_local = 0;
+                    if (m.kind == KIND_ARP) {
+                        h.flow.src_lo = (bit<64>) h.arp.sender_ip + IPV4_MAPPED;
+                    } else {
+                        h.flow.src_hi = h.ipv6.src_hi;
+                        h.flow.src_lo = h.ipv6.src_lo;
+                        if (h.ipv6.src_hi == 0xfe80000000000000) {
+                            link_local = 1;
+                        }
+                    }
+                    if (link_local == 0) {
+                        if (pod_source.apply().miss) {
+                            m.reason = REASON_SOURCE;
+                        }
+                    }
+                }
+                if (m.reason == REASON_NONE) {
+                    if (m.kind == KIND_ARP) {
+                        bit<32> asked = h.arp.target_ip;
+                        h.ethernet.dst = h.arp.sender_mac;
+                        h.ethernet.src = m.mac;
+                        h.arp.operation = 2;
+                        h.arp.target_mac = h.arp.sender_mac;
+                        h.arp.target_ip = h.arp.sender_ip;
+                        h.arp.sender_mac = m.mac;
+                        h.arp.sender_ip = asked;
+                    } else {
+                        h.ethernet.dst = h.ethernet.src;
+                        h.ethernet.src = m.mac;
+                        h.ipv6.version_class_flow = 0x60000000;
+                        h.ipv6.payload_len = 32;
+                        h.ipv6.dst_hi = h.ipv6.src_hi;
+                        h.ipv6.dst_lo = h.ipv6.src_lo;
+                        h.ipv6.src_hi = h.neighbour.target_hi;
+                        h.ipv6.src_lo = h.neighbour.target_lo;
+                        h.icmp.type = 136;
+                        h.icmp.checksum = 0;
+                        // A router, solicited; not to override what the asker knows, as it is an answer for others.
+                        h.icmp.id = 0xc000;
+                        h.icmp.seq = 0;
+                        h.neighbour_option.setValid();
+                        h.neighbour_option.type = 2;
+                        h.neighbour_option.length = 1;
+                        h.neighbour_option.mac = m.mac;
+                        h.pseudo.setValid();
+                        h.pseudo.src_hi = h.ipv6.src_hi;
+                        h.pseudo.src_lo = h.ipv6.src_lo;
+                        h.pseudo.dst_hi = h.ipv6.dst_hi;
+                        h.pseudo.dst_lo = h.ipv6.dst_lo;
+                        h.pseudo.length = 32;
+                        h.pseudo.next_header = 58;
+                        checksum.clear();
+                        checksum.add(h.pseudo);
+                        checksum.add(h.icmp);
+                        checksum.add(h.neighbour);
+                        checksum.add(h.neighbour_option);
+                        h.icmp.checksum = checksum.get();
+                    }
+                }
+            } else if (h.ethernet.dst != m.mac) {
+                m.reason = REASON_MAC;
+            } else {
+                if (m.source == SIDE_POD) {
                     if (pod_source.apply().miss) {
                         if (pod_source_prefix.apply().miss) {
                             m.reason = REASON_SOURCE;
                         }
                     }
-                    if (m.reason == REASON_NONE) {
-                        if (h.flow.limit_from != 0) {
-                            LIMIT(h.flow.limit_from, m.source)
+                    // The limit of what the pod sends.
+                    if (h.flow.extras != 0) {
+                        if (m.reason == REASON_NONE) {
+                            h.flow.number = h.flow.extras & LIMIT_NUMBER;
+                            LIMIT(h.flow.number, m.source)
+                        }
+                    }
+                } else if (m.source == SIDE_HOST) {
+                    host_address.apply();
+                }
+
+                // ---- destination ----
+                if (m.reason == REASON_NONE) {
+                    local.apply();
+                    if (m.target == SIDE_NONE) {
+                        if (default_route.apply().miss) {
+                            m.reason = REASON_ROUTE;
+                        }
+                    }
+                    if (m.target > SIDE_HOST) {
+                        if (m.target == SIDE_DISABLED) {
+                            m.reason = REASON_TARGET_DISABLED;
+                        }
+                    } else {
+                        way = WAY_HOST;
+                        // From and to the host is a packet's first and last hop.
+                        if (m.source != SIDE_HOST && m.target != SIDE_HOST) {
+                            // Linux looks at the time to live before policy.
+                            if (m.ttl < 2) {
+                                way = WAY_NONE;
+                                m.passed = PASSED_TTL;
+                                if (host_stack.apply().miss) {
+                                    m.reason = REASON_STACK;
+                                }
+                            } else {
+                                way = WAY_ROUTED;
+                            }
                         }
                     }
                 }
             }
         }
 
-        // ---- neighbours: pods and host are told that every address but their own ones is at m.mac, the uplink that
-        // the node's own ones are ----
-        if (m.reason == REASON_NONE && m.neighbour != NEIGHBOUR_NONE) {
-            m.passed = PASSED_ANSWERED;
-            // Is it a question that can be answered? Then the address that it asks about is looked at as a source.
-            if (m.neighbour == NEIGHBOUR_ARP) {
-                if (h.ethernet.dst != m.mac && h.ethernet.dst != 0xffffffffffff) {
-                    m.reason = REASON_NEIGHBOUR;
-                }
-                if (h.arp.hardware != 1 || h.arp.protocol != 0x0800 || h.arp.hardware_len != 6 || h.arp.protocol_len != 4) {
-                    m.reason = REASON_NEIGHBOUR;
-                }
-                if (h.arp.operation != 1 || h.arp.sender_ip == 0 || h.arp.sender_ip == h.arp.target_ip || h.arp.target_ip == 0) {
-                    m.reason = REASON_NEIGHBOUR;
-                }
-                if (h.arp.target_ip >= 0xe0000000) {
-                    m.reason = REASON_NEIGHBOUR;
-                }
-                h.flow.src_lo = (bit<64>) h.arp.target_ip;
-                h.flow.src_lo = h.flow.src_lo | 0x0000ffff00000000;
-            } else {
-                if (h.ethernet.dst != m.mac && h.ethernet.dst & 0xffffff000000 != 0x3333ff000000) {
-                    m.reason = REASON_NEIGHBOUR;
-                }
-                if (h.icmp.type != 135 || h.icmp.code != 0 || h.ipv6.hop_limit != 255) {
-                    m.reason = REASON_NEIGHBOUR;
-                }
-                if (h.ipv6.payload_len != 24 && h.ipv6.payload_len != 32) {
-                    m.reason = REASON_NEIGHBOUR;
-                }
-                // Duplicate address detection.
-                if (h.ipv6.src_hi == 0 && h.ipv6.src_lo == 0) {
-                    m.reason = REASON_NEIGHBOUR;
-                }
-                if (h.neighbour.isValid()) {
-                    if (h.neighbour.target_hi >= 0xff00000000000000) {
-                        m.reason = REASON_NEIGHBOUR;
-                    }
-                    h.flow.src_hi = h.neighbour.target_hi;
-                    h.flow.src_lo = h.neighbour.target_lo;
-                }
-            }
-            if (m.reason == REASON_NONE) {
-                if (m.source == SIDE_POD) {
-                    if (pod_source.apply().hit) {
-                        m.reason = REASON_NEIGHBOUR;
-                    }
-                } else {
-                    host_address.apply();
-                    if (m.source == SIDE_HOST && m.own == 1) {
-                        m.reason = REASON_NEIGHBOUR;
-                    }
-                    if (m.source == SIDE_UPLINK && m.own == 0) {
-                        m.reason = REASON_NEIGHBOUR;
-                    }
-                }
-            }
-            // Who asks must be who they say. Linux asks from the link-local address at times, which nobody else sees.
-            if (m.reason == REASON_NONE && m.source == SIDE_POD) {
-                bit<8> link_local = 0;
-                if (m.neighbour == NEIGHBOUR_ARP) {
-                    h.flow.src_lo = (bit<64>) h.arp.sender_ip;
-                    h.flow.src_lo = h.flow.src_lo | 0x0000ffff00000000;
-                } else {
-                    h.flow.src_hi = h.ipv6.src_hi;
-                    h.flow.src_lo = h.ipv6.src_lo;
-                    if (h.ipv6.src_hi == 0xfe80000000000000) {
-                        link_local = 1;
-                    }
-                }
-                if (link_local == 0) {
-                    if (pod_source.apply().miss) {
-                        m.reason = REASON_SOURCE;
-                    }
-                }
-            }
-            if (m.reason == REASON_NONE) {
-                if (m.neighbour == NEIGHBOUR_ARP) {
-                    bit<32> asked = h.arp.target_ip;
-                    h.ethernet.dst = h.arp.sender_mac;
-                    h.ethernet.src = m.mac;
-                    h.arp.operation = 2;
-                    h.arp.target_mac = h.arp.sender_mac;
-                    h.arp.target_ip = h.arp.sender_ip;
-                    h.arp.sender_mac = m.mac;
-                    h.arp.sender_ip = asked;
-                } else {
-                    h.ethernet.dst = h.ethernet.src;
-                    h.ethernet.src = m.mac;
-                    h.ipv6.version_class_flow = 0x60000000;
-                    h.ipv6.payload_len = 32;
-                    h.ipv6.dst_hi = h.ipv6.src_hi;
-                    h.ipv6.dst_lo = h.ipv6.src_lo;
-                    h.ipv6.src_hi = h.neighbour.target_hi;
-                    h.ipv6.src_lo = h.neighbour.target_lo;
-                    h.icmp.type = 136;
-                    h.icmp.checksum = 0;
-                    // A router, solicited; not to override what the asker knows, as it is an answer for others.
-                    h.icmp.id = 0xc000;
-                    h.icmp.seq = 0;
-                    h.neighbour_option.setValid();
-                    h.neighbour_option.type = 2;
-                    h.neighbour_option.length = 1;
-                    h.neighbour_option.mac = m.mac;
-                    h.pseudo.setValid();
-                    h.pseudo.src_hi = h.ipv6.src_hi;
-                    h.pseudo.src_lo = h.ipv6.src_lo;
-                    h.pseudo.dst_hi = h.ipv6.dst_hi;
-                    h.pseudo.dst_lo = h.ipv6.dst_lo;
-                    h.pseudo.length = 32;
-                    h.pseudo.next_header = 58;
-                    checksum.clear();
-                    checksum.add(h.pseudo);
-                    checksum.add(h.icmp);
-                    checksum.add(h.neighbour);
-                    checksum.add(h.neighbour_option);
-                    h.icmp.checksum = checksum.get();
-                }
-            }
-        }
-
-        // ---- destination ----
-        bit<8> routed = 0;
-        if (m.reason == REASON_NONE && on_its_way == 1) {
-            host_address.apply();
-            if (local.apply().miss) {
-                if (default_route.apply().miss) {
-                    m.reason = REASON_ROUTE;
-                }
-            }
-            if (m.target == SIDE_DISABLED) {
-                m.reason = REASON_TARGET_DISABLED;
-            }
-            if (m.source == SIDE_POD || m.source == SIDE_UPLINK) {
-                if (m.target == SIDE_POD || m.target == SIDE_UPLINK) {
-                    routed = 1;
-                }
-            }
-        }
-        // Linux looks at the time to live before policy.
-        if (m.reason == REASON_NONE && routed == 1) {
-            if (m.ttl < 2) {
-                on_its_way = 0;
-                routed = 0;
-                m.passed = PASSED_TTL;
-                if (host_stack.apply().miss) {
-                    m.reason = REASON_STACK;
-                }
-            }
-        }
-
-        // ---- between host and uplink: no policy here (host endpoints come later), not tracked ----
-        bit<8> judged = 0;
-        if (m.reason == REASON_NONE && on_its_way == 1) {
-            if (m.source == SIDE_POD || m.target == SIDE_POD) {
-                judged = 1;
-            } else {
+        if (way != WAY_NONE) {
+            if (m.target != SIDE_POD && m.source != SIDE_POD) {
+                // ---- between host and uplink: no policy here (host endpoints come later), not tracked ----
                 m.passed = PASSED_HOST;
                 if (m.target == SIDE_HOST && m.host_from_uplink == 0) {
                     m.reason = REASON_HOST;
                 }
-            }
-        }
-
-        if (judged == 1 && m.fragment == FRAGMENT_LATER) {
-            m.passed = PASSED_FRAGMENT;
-            if (fragments.apply().miss) {
-                m.reason = REASON_FRAGMENT;
-            }
-            judged = 0;
-        }
-
-        if (judged == 1) {
-            // ---- established? Look for the entry of the opposite order. ----
-            m.established = 0;
-            m.learn = 0;
-            h.connection.proto = h.flow.proto;
-            bit<16> own_sport = h.flow.sport;
-            bit<16> own_dport = h.flow.dport;
-            bit<8> look = 1;
-            if (m.opens == 1) {
-                look = 0;
-            }
-            KEY(h.flow.dst_hi, h.flow.dst_lo, h.flow.src_hi, h.flow.src_lo, h.flow.dst_ep, h.flow.src_ep, h.flow.dport, h.flow.sport)
-            if (h.icmp.isValid()) {
-                // A query and its answer share the identifier; the type stands where the port of the peer would be.
-                own_sport = h.icmp.id;
-                own_dport = (bit<16>) h.icmp.type;
-                bit<16> opposite = 0xffff;
-                if (h.flow.proto == 1) {
-                    if (h.icmp.type == 8) { opposite = 0; m.learnable = LEARN_ALWAYS; }
-                    if (h.icmp.type == 0) { opposite = 8; m.learnable = LEARN_ESTABLISHED; }
-                    if (h.icmp.type == 13) { opposite = 14; m.learnable = LEARN_ALWAYS; }
-                    if (h.icmp.type == 14) { opposite = 13; m.learnable = LEARN_ESTABLISHED; }
-                    if (h.icmp.type == 15) { opposite = 16; m.learnable = LEARN_ALWAYS; }
-                    if (h.icmp.type == 16) { opposite = 15; m.learnable = LEARN_ESTABLISHED; }
-                    if (h.icmp.type == 17) { opposite = 18; m.learnable = LEARN_ALWAYS; }
-                    if (h.icmp.type == 18) { opposite = 17; m.learnable = LEARN_ESTABLISHED; }
-                } else {
-                    if (h.icmp.type == 128) { opposite = 129; m.learnable = LEARN_ALWAYS; }
-                    if (h.icmp.type == 129) { opposite = 128; m.learnable = LEARN_ESTABLISHED; }
-                }
-                if (opposite == 0xffff) {
-                    look = 0;
-                }
-                h.connection.sport = h.icmp.id;
-                h.connection.dport = opposite;
-                if (m.learnable == LEARN_NEVER) {
-                    // An error belongs to the connection of the packet that it quotes, if that packet came from
-                    // where the error goes to.
-                    m.passed = PASSED_RELATED;
-                    m.timer = TIMER_LEAVE;
-                    bit<32> quoted_dst_ep = 0;
-                    if (h.quoted_ipv4.isValid()) {
-                        h.connection.src_hi = 0;
-                        h.connection.src_lo = (bit<64>) h.quoted_ipv4.src;
-                        h.connection.src_lo = h.connection.src_lo | 0x0000ffff00000000;
-                        h.connection.dst_hi = 0;
-                        h.connection.dst_lo = (bit<64>) h.quoted_ipv4.dst;
-                        h.connection.dst_lo = h.connection.dst_lo | 0x0000ffff00000000;
-                        h.connection.proto = h.quoted_ipv4.protocol;
-                        look = 1;
-                    }
-                    if (h.quoted_ipv6.isValid()) {
-                        h.connection.src_hi = h.quoted_ipv6.src_hi;
-                        h.connection.src_lo = h.quoted_ipv6.src_lo;
-                        h.connection.dst_hi = h.quoted_ipv6.dst_hi;
-                        h.connection.dst_lo = h.quoted_ipv6.dst_lo;
-                        h.connection.proto = h.quoted_ipv6.next_header;
-                        look = 1;
-                    }
-                    if (look == 1) {
-                        if (h.connection.src_hi != h.flow.dst_hi || h.connection.src_lo != h.flow.dst_lo) {
-                            look = 0;
-                        }
-                        h.connection.src_ep = h.flow.dst_ep;
-                        h.connection.dst_ep = 0;
-                        if (h.connection.dst_hi == h.flow.src_hi && h.connection.dst_lo == h.flow.src_lo) {
-                            h.connection.dst_ep = h.flow.src_ep;
-                        }
-                        if (h.quoted_ports.isValid()) {
-                            h.connection.sport = h.quoted_ports.sport;
-                            h.connection.dport = h.quoted_ports.dport;
-                        } else if (h.quoted_icmp.isValid()) {
-                            h.connection.sport = h.quoted_icmp.id;
-                            h.connection.dport = (bit<16>) h.quoted_icmp.type;
-                        } else {
-                            h.connection.sport = 0;
-                            h.connection.dport = 0;
-                        }
-                    }
-                }
-            }
-            if (look == 1) {
-                if (ct.apply().hit) {
-                    m.established = 1;
-                }
-            }
-
-            if (m.established == 1) {
-                if (m.passed != PASSED_RELATED) {
-                    m.passed = PASSED_ESTABLISHED;
-                    if (h.udp.isValid()) {
-                        m.lifetime = LIFETIME_120S;
-                    }
+            } else if (m.kind == KIND_LATER) {
+                m.passed = PASSED_FRAGMENT;
+                FRAGMENT_ID
+                if (fragments.apply().miss) {
+                    m.reason = REASON_FRAGMENT;
                 }
             } else {
+                // ---- established? Look for the entry of the opposite order. ----
+                m.learn = 0;
                 m.passed = PASSED_NEW;
-                if (m.may_open == 0) {
-                    m.reason = REASON_INVALID;
-                } else {
-                    // ---- policy ----
-                    if (m.reason == REASON_NONE && m.source == SIDE_POD) {
-                        WALK(h.flow.src_ep, DIRECTION_EGRESS, REASON_EGRESS)
-                        if (m.reason == REASON_NONE && m.target == SIDE_HOST && m.host_from_pods == 0) {
-                            m.reason = REASON_HOST;
+                h.connection.proto = h.flow.proto;
+                if (m.kind >= KIND_FOLLOWS) {
+                    KEY(h.flow.dst_hi, h.flow.dst_lo, h.flow.src_hi, h.flow.src_lo, h.flow.dst_ep, h.flow.src_ep, h.flow.dport, h.flow.sport)
+                    if (ct.apply().hit) {
+                        m.passed = PASSED_ESTABLISHED;
+                        if (h.udp.isValid()) {
+                            m.lifetime = LIFETIME_120S;
                         }
                     }
-                    // The node itself may always talk to its pods: Calico does not police that direction.
-                    if (m.reason == REASON_NONE && m.target == SIDE_POD) {
-                        if (m.source != SIDE_HOST || m.own == 0) {
-                            WALK(h.flow.dst_ep, DIRECTION_INGRESS, REASON_INGRESS)
+                } else if (m.kind == KIND_ICMP) {
+                    KEY(h.flow.dst_hi, h.flow.dst_lo, h.flow.src_hi, h.flow.src_lo, h.flow.dst_ep, h.flow.src_ep, h.flow.dport, h.flow.sport)
+                    // A query and its answer share the identifier; the type stands where the port of the peer would be.
+                    bit<16> opposite = 0xffff;
+                    m.learnable = LEARN_NEVER;
+                    if (h.flow.proto == 1) {
+                        if (h.icmp.type == 8) { opposite = 0; m.learnable = LEARN_ALWAYS; }
+                        if (h.icmp.type == 0) { opposite = 8; m.learnable = LEARN_ESTABLISHED; }
+                        if (h.icmp.type == 13) { opposite = 14; m.learnable = LEARN_ALWAYS; }
+                        if (h.icmp.type == 14) { opposite = 13; m.learnable = LEARN_ESTABLISHED; }
+                        if (h.icmp.type == 15) { opposite = 16; m.learnable = LEARN_ALWAYS; }
+                        if (h.icmp.type == 16) { opposite = 15; m.learnable = LEARN_ESTABLISHED; }
+                        if (h.icmp.type == 17) { opposite = 18; m.learnable = LEARN_ALWAYS; }
+                        if (h.icmp.type == 18) { opposite = 17; m.learnable = LEARN_ESTABLISHED; }
+                    } else {
+                        if (h.icmp.type == 128) { opposite = 129; m.learnable = LEARN_ALWAYS; }
+                        if (h.icmp.type == 129) { opposite = 128; m.learnable = LEARN_ESTABLISHED; }
+                    }
+                    h.connection.sport = h.icmp.id;
+                    h.connection.dport = opposite;
+                    if (m.learnable != LEARN_NEVER) {
+                        if (ct.apply().hit) {
+                            m.passed = PASSED_ESTABLISHED;
+                        }
+                    } else {
+                        // An error belongs to the connection of the packet that it quotes, if that packet came from where the error
+                        // goes to. Its ports are known if its transport header is at its place.
+                        bit<8> quotes = 0;
+                        h.connection.sport = 0;
+                        h.connection.dport = 0;
+                        if (h.quoted_ipv4.isValid()) {
+                            quotes = 1;
+                            h.connection.src_hi = 0;
+                            h.connection.src_lo = (bit<64>) h.quoted_ipv4.src + IPV4_MAPPED;
+                            h.connection.dst_hi = 0;
+                            h.connection.dst_lo = (bit<64>) h.quoted_ipv4.dst + IPV4_MAPPED;
+                            h.connection.proto = h.quoted_ipv4.protocol;
+                            if (h.quoted_ipv4.version_ihl == 0x45 && h.quoted_ipv4.flags_offset & 0x1fff == 0) {
+                                QUOTED_PORTS(h.quoted_ipv4, 1)
+                            }
+                        }
+                        if (h.quoted_ipv6.isValid()) {
+                            quotes = 1;
+                            h.connection.src_hi = h.quoted_ipv6.src_hi;
+                            h.connection.src_lo = h.quoted_ipv6.src_lo;
+                            h.connection.dst_hi = h.quoted_ipv6.dst_hi;
+                            h.connection.dst_lo = h.quoted_ipv6.dst_lo;
+                            h.connection.proto = h.quoted_ipv6.protocol;
+                            QUOTED_PORTS(h.quoted_ipv6, 58)
+                        }
+                        if (h.connection.src_hi != h.flow.dst_hi || h.connection.src_lo != h.flow.dst_lo) {
+                            quotes = 0;
+                        }
+                        if (quotes == 1) {
+                            h.connection.src_ep = h.flow.dst_ep;
+                            h.connection.dst_ep = 0;
+                            if (h.connection.dst_hi == h.flow.src_hi && h.connection.dst_lo == h.flow.src_lo) {
+                                h.connection.dst_ep = h.flow.src_ep;
+                            }
+                            m.timer = TIMER_LEAVE;
+                            if (ct.apply().hit) {
+                                m.passed = PASSED_RELATED;
+                            }
                         }
                     }
                 }
-            }
 
-            // ---- learn ----
-            if (m.reason == REASON_NONE) {
-                if (m.learnable == LEARN_ALWAYS || (m.learnable == LEARN_ESTABLISHED && m.established == 1)) {
-                    m.learn = 1;
-                    h.connection.proto = h.flow.proto;
-                    KEY(h.flow.src_hi, h.flow.src_lo, h.flow.dst_hi, h.flow.dst_lo, h.flow.src_ep, h.flow.dst_ep, own_sport, own_dport)
-                    ct.apply();
+                if (m.passed == PASSED_NEW) {
+                    if (m.kind == KIND_FOLLOWS) {
+                        m.reason = REASON_INVALID;
+                    } else {
+                        // ---- policy ----
+                        h.walk.setValid();
+                        if (m.source == SIDE_POD) {
+                            WALK(h.flow.src_ep, DIRECTION_EGRESS, REASON_EGRESS)
+                            if (m.reason == REASON_NONE && m.target == SIDE_HOST && m.host_from_pods == 0) {
+                                m.reason = REASON_HOST;
+                            }
+                        }
+                        // The node itself may always talk to its pods: Calico does not police that direction.
+                        if (m.reason == REASON_NONE && m.target == SIDE_POD) {
+                            if (m.source != SIDE_HOST || m.own == 0) {
+                                WALK(h.flow.dst_ep, DIRECTION_INGRESS, REASON_INGRESS)
+                            }
+                        }
+                    }
                 }
-                if (m.fragment == FRAGMENT_FIRST) {
-                    fragments.apply();
+
+                // ---- learn ----
+                if (m.reason == REASON_NONE) {
+                    m.learn = 1;
+                    KEY(h.flow.src_hi, h.flow.src_lo, h.flow.dst_hi, h.flow.dst_lo, h.flow.src_ep, h.flow.dst_ep, h.flow.sport, h.flow.dport)
+                    if (m.kind != KIND_ICMP) {
+                        ct.apply();
+                    } else if (m.learnable == LEARN_ALWAYS || (m.learnable == LEARN_ESTABLISHED && m.passed == PASSED_ESTABLISHED)) {
+                        h.connection.sport = h.icmp.id;
+                        h.connection.dport = (bit<16>) h.icmp.type;
+                        ct.apply();
+                    }
+                    if (m.fragment == FRAGMENT_FIRST) {
+                        FRAGMENT_ID
+                        fragments.apply();
+                    }
                 }
             }
         }
 
-        // ---- limit of what the pod gets ----
-        if (m.reason == REASON_NONE && m.target == SIDE_POD) {
+        // ---- routed: one hop less, if it fits ----
+        if (way == WAY_ROUTED && m.reason == REASON_NONE) {
+            // The limit of what the pod gets.
             if (h.flow.limit_to != 0) {
                 LIMIT(h.flow.limit_to, m.target)
             }
-        }
-
-        // ---- DSCP of what a pod sends out of the cluster ----
-        if (m.reason == REASON_NONE && m.target == SIDE_UPLINK) {
-            if (m.source == SIDE_POD) {
-                if (h.flow.marks != 0) {
+            // The DSCP of what a pod sends out of the cluster.
+            if (h.flow.extras >= MARK_DSCP) {
+                if (m.target == SIDE_UPLINK && m.ip_len <= m.mtu) {
                     if (cluster_pools.apply().miss) {
                         h.dscp.setValid();
                         if (pod_dscp.apply().hit) {
@@ -1241,10 +1181,6 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     }
                 }
             }
-        }
-
-        // ---- routed: one hop less, if it fits ----
-        if (m.reason == REASON_NONE && routed == 1) {
             if (m.ip_len > m.mtu) {
                 m.passed = PASSED_TOO_BIG;
                 if (host_stack.apply().miss) {
@@ -1253,14 +1189,19 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             } else if (h.ipv4.isValid()) {
                 h.ipv4.ttl = h.ipv4.ttl - 1;
                 // RFC 1624: the word of the time to live is 0x0100 less, so the checksum is 0x0100 more, with the carry.
-                bit<32> sum = (bit<32>) h.ipv4.checksum;
-                sum = sum + 0x0100;
-                if (sum >= 0xffff) {
-                    sum = sum + 1;
+                if (h.ipv4.checksum >= 0xfeff) {
+                    h.ipv4.checksum = h.ipv4.checksum + 0x0101;
+                } else {
+                    h.ipv4.checksum = h.ipv4.checksum + 0x0100;
                 }
-                h.ipv4.checksum = (bit<16>) sum;
             } else {
                 h.ipv6.hop_limit = h.ipv6.hop_limit - 1;
+            }
+        } else if (way == WAY_HOST && m.reason == REASON_NONE) {
+            if (m.target == SIDE_POD) {
+                if (h.flow.limit_to != 0) {
+                    LIMIT(h.flow.limit_to, m.target)
+                }
             }
         }
 
@@ -1280,16 +1221,9 @@ control MainDeparser(packet_out pkt, in headers_t h, in metadata_t m, in pna_mai
         pkt.emit(h.ipv4);
         pkt.emit(h.ipv6);
         pkt.emit(h.fragment);
-        pkt.emit(h.tcp);
-        pkt.emit(h.udp);
-        pkt.emit(h.sctp);
         pkt.emit(h.icmp);
         pkt.emit(h.neighbour);
         pkt.emit(h.neighbour_option);
-        pkt.emit(h.quoted_ipv4);
-        pkt.emit(h.quoted_ipv6);
-        pkt.emit(h.quoted_ports);
-        pkt.emit(h.quoted_icmp);
     }
 }
 

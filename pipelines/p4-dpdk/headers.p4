@@ -104,11 +104,36 @@ header neighbour_option_t {
     bit<48> mac;
 }
 
-// The first eight bytes of the transport header of a packet that an ICMP error quotes.
-header quoted_ports_t {
+// A packet that an ICMP error quotes, with the first eight bytes of its transport header.
+header quoted_ipv4_t {
+    bit<8>  version_ihl;
+    bit<8>  tos;
+    bit<16> total_len;
+    bit<16> id;
+    bit<16> flags_offset;
+    bit<8>  ttl;
+    bit<8>  protocol;
+    bit<16> checksum;
+    bit<32> src;
+    bit<32> dst;
+    bit<16> sport;           // ICMP: type * 256 + code
+    bit<16> dport;           // ICMP: checksum
+    bit<16> icmp_id;
+    bit<16> icmp_seq;
+}
+header quoted_ipv6_t {
+    bit<32> version_class_flow;
+    bit<16> payload_len;
+    bit<8>  protocol;
+    bit<8>  hop_limit;
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
     bit<16> sport;
     bit<16> dport;
-    bit<32> rest;
+    bit<16> icmp_id;
+    bit<16> icmp_seq;
 }
 
 // ---- headers that are never on the wire: room for fields -------------------------------------------------------
@@ -127,10 +152,10 @@ header flow_t {
     bit<8>  proto;
     bit<16> dport;           // 0 where the protocol has no ports; ICMP: type * 256 + code
     bit<16> sport;           // 0 where the protocol has no ports
-    // Limits and DSCP of pods. Written by from_pod and to_pod: read where the packet is from or to a pod.
-    bit<32> limit_from;      // the number of the meters of what the pod sends; 0: no limit
-    bit<32> limit_to;        // and of what it gets
-    bit<8>  marks;           // 1: it has a DSCP for what leaves the cluster
+    // Limits and DSCP of pods; written by the actions of port_in, local and default_route.
+    bit<32> extras;          // of the sender: the number of the meters for what it sends, 0: no limit; plus MARK_DSCP
+    bit<32> limit_to;        // the number of the meters for what the receiver gets, 0: no limit
+    bit<32> number;
     bit<32> frame_len;
 }
 
@@ -203,10 +228,8 @@ struct headers_t {
     icmp_t          icmp;
     neighbour_t     neighbour;
     neighbour_option_t neighbour_option;
-    ipv4_t          quoted_ipv4;
-    ipv6_t          quoted_ipv6;
-    quoted_ports_t  quoted_ports;
-    icmp_t          quoted_icmp;
+    quoted_ipv4_t   quoted_ipv4;
+    quoted_ipv6_t   quoted_ipv6;
     flow_t          flow;
     connection_t    connection;
     walk_t          walk;
@@ -216,25 +239,22 @@ struct headers_t {
 
 struct metadata_t {
     bit<8>  fragment;        // FRAGMENT_*
-    bit<16> l4_len;          // bytes of the transport header and payload in this packet
     bit<32> ip_len;          // bytes from the IP header on
+    bit<32> least;           // what that must be at least, by the headers that are known
     bit<8>  ttl;             // time to live or hop limit
-    bit<8>  neighbour;       // NEIGHBOUR_*
 
     // Where it comes from and goes to; written by the actions of port_in, local and default_route.
     bit<8>  source;          // SIDE_*
     bit<8>  target;          // SIDE_*
     bit<48> mac;             // what frames from there are addressed to: the node's own at that port
     bit<32> mtu;             // of the way to a pod or to the uplink
-    bit<8>  own;             // 1: from one of the node's own addresses
-    bit<8>  host_from_pods;
+    bit<8>  own;             // from the host: 1 if from one of the node's own addresses
+    bit<8>  host_from_pods;  // these two: to the host only
     bit<8>  host_from_uplink;
 
     // Connection tracking.
-    bit<8>  may_open;        // 1: may be the first packet of a tracked connection
-    bit<8>  opens;           // 1: asks for a new connection (SYN, INIT): never established
-    bit<8>  learnable;       // LEARN_*
-    bit<8>  established;
+    bit<8>  kind;            // KIND_*
+    bit<8>  learnable;       // LEARN_*, of ICMP
     bit<8>  learn;
     bit<8>  timer;           // TIMER_*
     ExpireTimeProfileId_t lifetime;

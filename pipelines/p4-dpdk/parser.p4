@@ -1,41 +1,86 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parser extracts and decides nothing: in SWX a reject equals an accept. What it does not understand it leaves
-// unextracted, and the control drops it.
+// The parser finds headers, brings IPv4 and IPv6 into one form, and says whether the packet is a fragment. What it does
+// not understand it leaves alone, and the control drops it: in SWX a reject equals an accept.
+// What the control may change is extracted, and emitted again. What it only reads is looked at and stays part of the
+// payload: each header less to emit is an instruction less for every packet.
+
+const bit<8> REASON_NONE = 0;
+const bit<8> REASON_UNSUPPORTED = 1;
+
+const bit<8> FRAGMENT_NONE = 0;
+const bit<8> FRAGMENT_FIRST = 1;
+const bit<8> FRAGMENT_LATER = 2;
+
+// IPv4 a.b.c.d is ::ffff:a.b.c.d.
+const bit<64> IPV4_MAPPED = 0x0000ffff00000000;
 
 parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_main_parser_input_metadata_t istd) {
     state start {
+        m.reason = REASON_NONE;
+        m.fragment = FRAGMENT_NONE;
+        h.flow.setValid();
+        h.connection.setValid();
         pkt.extract(h.ethernet);
         transition select(h.ethernet.ether_type) {
             0x0800: ipv4;
-            0x0806: arp;
             0x86dd: ipv6;
-            default: accept;
+            0x0806: arp;
+            default: unsupported;
         }
     }
 
     state arp {
         pkt.extract(h.arp);
+        h.flow.src_hi = 0;
+        m.ip_len = 0;
+        m.least = 0;
         transition accept;
     }
 
+    // Options are refused, as Calico's eBPF dataplane does.
     state ipv4 {
         pkt.extract(h.ipv4);
+        h.flow.src_hi = 0;
+        h.flow.src_lo = (bit<64>) h.ipv4.src;
+        h.flow.dst_hi = 0;
+        h.flow.dst_lo = (bit<64>) h.ipv4.dst;
+        h.flow.proto = h.ipv4.protocol;
+        m.ip_len = (bit<32>) h.ipv4.total_len;
+        m.least = 20;
+        m.ttl = h.ipv4.ttl;
         transition select(h.ipv4.version_ihl) {
             0x45: ipv4_offset;
-            default: accept;
+            default: unsupported;
         }
     }
+    state unsupported {
+        m.reason = REASON_UNSUPPORTED;
+        m.ip_len = 0;
+        m.least = 0;
+        transition accept;
+    }
     state ipv4_offset {
+        h.flow.src_lo = h.flow.src_lo + IPV4_MAPPED;
+        h.flow.dst_lo = h.flow.dst_lo + IPV4_MAPPED;
         transition select(h.ipv4.flags_offset) {
-            0x0000 &&& 0x1fff: ipv4_transport;
-            default: accept;
+            0x0000 &&& 0x3fff: ipv4_transport;
+            0x2000 &&& 0x3fff: ipv4_first;
+            default: later;
         }
+    }
+    state ipv4_first {
+        m.fragment = FRAGMENT_FIRST;
+        transition ipv4_transport;
+    }
+    state later {
+        m.fragment = FRAGMENT_LATER;
+        transition accept;
     }
     state ipv4_transport {
         transition select(h.ipv4.protocol) {
-            1: icmp4;
             6: tcp;
             17: udp;
+            1: icmp4;
             58: icmp6;
             132: sctp;
             136: udp;
@@ -45,10 +90,18 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
 
     state ipv6 {
         pkt.extract(h.ipv6);
+        h.flow.src_hi = h.ipv6.src_hi;
+        h.flow.src_lo = h.ipv6.src_lo;
+        h.flow.dst_hi = h.ipv6.dst_hi;
+        h.flow.dst_lo = h.ipv6.dst_lo;
+        h.flow.proto = h.ipv6.next_header;
+        m.ip_len = 40 + (bit<32>) h.ipv6.payload_len;
+        m.least = 40;
+        m.ttl = h.ipv6.hop_limit;
         transition select(h.ipv6.next_header) {
-            1: icmp4;
             6: tcp;
             17: udp;
+            1: icmp4;
             44: ipv6_fragment;
             58: icmp6_whole;
             132: sctp;
@@ -58,16 +111,23 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
     }
     state ipv6_fragment {
         pkt.extract(h.fragment);
+        h.flow.proto = h.fragment.next_header;
+        m.least = 48;
         transition select(h.fragment.offset_flags) {
-            0x0000 &&& 0xfff8: ipv6_fragment_transport;
-            default: accept;
+            0x0000 &&& 0xfff9: ipv6_fragment_transport;
+            0x0001 &&& 0xfff9: ipv6_first;
+            default: later;
         }
+    }
+    state ipv6_first {
+        m.fragment = FRAGMENT_FIRST;
+        transition ipv6_fragment_transport;
     }
     state ipv6_fragment_transport {
         transition select(h.fragment.next_header) {
-            1: icmp4;
             6: tcp;
             17: udp;
+            1: icmp4;
             58: icmp6;
             132: sctp;
             136: udp;
@@ -76,15 +136,15 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
     }
 
     state tcp {
-        pkt.extract(h.tcp);
+        h.tcp = pkt.lookahead<tcp_t>();
         transition accept;
     }
     state udp {
-        pkt.extract(h.udp);
+        h.udp = pkt.lookahead<udp_t>();
         transition accept;
     }
     state sctp {
-        pkt.extract(h.sctp);
+        h.sctp = pkt.lookahead<sctp_t>();
         transition accept;
     }
 
@@ -101,27 +161,8 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
         }
     }
     state quoted_ipv4 {
-        pkt.extract(h.quoted_ipv4);
-        transition select(h.quoted_ipv4.version_ihl) {
-            0x45: quoted_ipv4_offset;
-            default: accept;
-        }
-    }
-    state quoted_ipv4_offset {
-        transition select(h.quoted_ipv4.flags_offset) {
-            0x0000 &&& 0x1fff: quoted_ipv4_transport;
-            default: accept;
-        }
-    }
-    state quoted_ipv4_transport {
-        transition select(h.quoted_ipv4.protocol) {
-            1: quoted_icmp;
-            6: quoted_ports;
-            17: quoted_ports;
-            132: quoted_ports;
-            136: quoted_ports;
-            default: accept;
-        }
+        h.quoted_ipv4 = pkt.lookahead<quoted_ipv4_t>();
+        transition accept;
     }
     state icmp6 {
         pkt.extract(h.icmp);
@@ -157,22 +198,7 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
         transition accept;
     }
     state quoted_ipv6 {
-        pkt.extract(h.quoted_ipv6);
-        transition select(h.quoted_ipv6.next_header) {
-            6: quoted_ports;
-            17: quoted_ports;
-            58: quoted_icmp;
-            132: quoted_ports;
-            136: quoted_ports;
-            default: accept;
-        }
-    }
-    state quoted_ports {
-        pkt.extract(h.quoted_ports);
-        transition accept;
-    }
-    state quoted_icmp {
-        pkt.extract(h.quoted_icmp);
+        h.quoted_ipv6 = pkt.lookahead<quoted_ipv6_t>();
         transition accept;
     }
 }

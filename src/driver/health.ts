@@ -1,4 +1,5 @@
 /** Whether the driver does its work, as `/healthz` and `/readyz` say it. Pure: the facts come in, the answer goes out. */
+import type { UnsupportedSetting } from '../translators/unsupported-settings';
 import type { EndpointFailure } from './endpoint-failures';
 import type { NotEnforced } from '../translators/limits';
 import type { TargetState } from './target-session';
@@ -24,6 +25,8 @@ export interface HealthFacts {
   readonly applied: ApplyFailures | undefined;
   /** Since when messages of Felix's, or a target that is back, wait for a write; undefined when nothing waits. */
   readonly waitingSince: number | undefined;
+  /** What Felix is told and the dataplane does not do. */
+  readonly unsupportedSettings: readonly UnsupportedSetting[];
 }
 
 export interface Health {
@@ -34,11 +37,13 @@ export interface Health {
   readonly failedEndpoints: readonly FailedEndpoint[];
   /** As in ApplyFailures; the first 50. It keeps nobody from being ready. */
   readonly notEnforced: readonly NotEnforced[];
+  /** Settings of Felix that matter and are not honoured; they do not keep the node from being ready. The first 50. */
+  readonly unsupportedSettings: readonly UnsupportedSetting[];
 }
 
 /** Milliseconds: a write of a node that takes longer, with a target that is there, has got stuck. */
 export const STUCK_AFTER = 300_000;
-/** Endpoints that an answer names. */
+/** Endpoints, and settings, that an answer names. */
 const SHOWN = 50;
 
 /** Ready: in sync with Felix, primary on the target, and all of it written but for single endpoints, which are closed. */
@@ -53,24 +58,26 @@ export function readiness(facts: HealthFacts): Health {
     if (applied.endpointsUp === 0 && applied.endpoints.length > 0)
       reasons.push('every endpoint is closed, because the target refused rows');
   }
-  return answer(reasons, applied);
+  return answer(reasons, facts);
 }
 
 /** Healthy: nothing that a restart would cure. A target that is away is none of it; the driver waits for it. */
-export function liveness({ now, target, waitingSince, applied }: HealthFacts): Health {
+export function liveness(facts: HealthFacts): Health {
+  const { now, target, waitingSince } = facts;
   const stuck = target.kind === 'ready' && waitingSince !== undefined && now - waitingSince > STUCK_AFTER;
   return answer(
     stuck ? [`a write of the target has taken ${Math.round((now - waitingSince) / 1000)} s`] : [],
-    applied,
+    facts,
   );
 }
 
-function answer(reasons: readonly string[], applied: ApplyFailures | undefined): Health {
+function answer(reasons: readonly string[], { applied, unsupportedSettings }: HealthFacts): Health {
   return {
     ok: reasons.length === 0,
     reasons,
     failedEndpoints: (applied?.endpoints ?? []).slice(0, SHOWN),
     notEnforced: (applied?.notEnforced ?? []).slice(0, SHOWN),
+    unsupportedSettings: unsupportedSettings.slice(0, SHOWN),
   };
 }
 

@@ -14,6 +14,8 @@ export interface MetricsSource {
   /** Bytes that were read from Felix and not decoded yet. */
   backlogBytes(): number;
   formCandidates(): readonly string[];
+  /** How many settings of Felix matter and are not honoured. */
+  unsupportedSettings(): number;
 }
 
 export interface Metrics {
@@ -70,6 +72,9 @@ export function createMetrics(source: MetricsSource): Metrics {
       for (const form of source.formCandidates()) this.set({ form }, 1);
     },
   });
+  gauge('unsupported_settings', 'settings of Felix that matter and are not honoured', () =>
+    source.unsupportedSettings(),
+  );
   let syncedAt: number | undefined;
   gauge('felix_in_sync', '1 once Felix has said InSync', () => (syncedAt === undefined ? 0 : 1));
   gauge('felix_in_sync_age_seconds', 'seconds since InSync', () => since(syncedAt, source));

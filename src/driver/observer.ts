@@ -1,5 +1,6 @@
 /** What the outside sees of a running driver: collects the facts that metrics and health are made of, and serves them. */
 import type { Logger } from '../log';
+import { unsupportedSettings } from '../translators/unsupported-settings';
 import { liveness, readiness, type ApplyFailures, type HealthFacts } from './health';
 import type { FelixBatch, FelixLink } from './felix/felix-link';
 import { createMetrics } from './metrics';
@@ -42,6 +43,7 @@ export function createObserver(options: ObserverOptions): Observer {
     targetLosses: () => session.losses,
     backlogBytes: options.backlogBytes,
     formCandidates: () => link.formCandidates().map(({ name }) => name),
+    unsupportedSettings: () => unsupportedSettings(link.model.config).length,
     *tables() {
       for (const [table, rows] of options.rowCounts()) {
         yield { table, rows, size: session.rows.tableSize(table) };
@@ -56,7 +58,14 @@ export function createObserver(options: ObserverOptions): Observer {
     // Time without a target, or before InSync, is no time in which a write could have got stuck.
     if (session.state.kind !== 'ready' || !felixInSync) waitingSince = undefined;
     else if (waiting > 0 || applied === undefined) waitingSince ??= now;
-    return { now, felixInSync, target: session.state, applied, waitingSince };
+    return {
+      now,
+      felixInSync,
+      target: session.state,
+      applied,
+      waitingSince,
+      unsupportedSettings: unsupportedSettings(link.model.config),
+    };
   };
   let server: MetricsServer | undefined;
   let again: NodeJS.Timeout | undefined;

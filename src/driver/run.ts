@@ -10,6 +10,7 @@ import { createNamesFile } from './names-file';
 import { createNode, type Node } from './node';
 import { createObserver, type Observer } from './observer';
 import { serveFelix } from './serve';
+import { createSettingsLog } from './settings-log';
 import { openTargetSession } from './target-session';
 
 /** Milliseconds: how long a SIGTERM waits for a write under way. */
@@ -55,6 +56,7 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
   let node: Node | undefined;
   const namesFile = createNamesFile(config.namesFile, log);
   let namesKept = false;
+  const settings = createSettingsLog(log);
   let stopWatching = (): void => undefined;
   try {
     observer = createObserver({
@@ -93,7 +95,10 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
           return node.program(model);
         },
       },
-      onBatch: (batch) => observer?.onBatch(batch),
+      onBatch(batch) {
+        settings(link.model.config);
+        observer?.onBatch(batch);
+      },
       onProgrammed(result) {
         observer?.onProgrammed(result);
         const { written, inserted, modified, deleted } = result.applied;

@@ -6,6 +6,7 @@ import type { FelixModel, WorkloadEndpoint } from '../model/model';
 import { workloadKey } from '../model/model';
 import { parseCidr, type Cidr } from './address';
 import { endpointLimits, hostLimits, poolRows, type LimitFeatures, type NotEnforced } from './limits';
+import { felixConfiguration } from './felix-configuration';
 import { EMBEDDED_LINKS, parseMac, podMac, type NodeLinks } from './links';
 import { rowKey, type MatchValue, type Row } from './rows';
 
@@ -57,7 +58,9 @@ export function endpointRows(
   links: NodeLinks = EMBEDDED_LINKS,
   features: LimitFeatures = { meters: true },
 ): EndpointRows {
+  const configuration = felixConfiguration(model.config);
   const { rows, problems } = linkRows(model, ports, links);
+  problems.push(...configuration.problems);
   const delivered = new Map<string, string>();
   const notEnforced = hostLimits(model);
 
@@ -122,7 +125,8 @@ export function endpointRows(
         note,
       });
     }
-    if (spoofingAllowed(model)) {
+    // Felix asks for this twice: the endpoint names prefixes, and the node's configuration allows it.
+    if (configuration.sourceSpoofing) {
       for (const net of workload.allowSpoofedSourcePrefixes) {
         const cidr = parseCidr(net);
         if (cidr === undefined) {
@@ -139,20 +143,14 @@ export function endpointRows(
   return { rows: dedupe(rows), problems, notEnforced };
 }
 
-/** Felix asks for this twice: the endpoint names prefixes, and the node's configuration allows it (default Disabled). */
-function spoofingAllowed(model: FelixModel): boolean {
-  return model.config.get('WorkloadSourceSpoofing')?.toLowerCase() === 'any';
-}
-
 /** Of a model as a whole: nothing is open between node and uplink while there are host endpoints (decision 0005). */
 function uplinkIsOpen(model: FelixModel): boolean {
   return model.hostEndpoints.size === 0;
 }
 
-/** DefaultEndpointToHostAction (default Drop). */
+/** DefaultEndpointToHostAction: what is returned to the host's own rules gets to the host's stack, which has them. */
 function podsReachHost(model: FelixModel): boolean {
-  const action = model.config.get('DefaultEndpointToHostAction')?.toLowerCase();
-  return action === 'accept' || action === 'return';
+  return felixConfiguration(model.config).endpointToHost !== 'drop';
 }
 
 /** The node's two fixed ports, the way out, and the way to the stack that makes ICMP errors. */
@@ -250,7 +248,7 @@ function hostRows(
       `host endpoints (${ids}): their policy is not enforced yet, so nothing passes between the node and its uplink; pods are judged by their own policy alone`,
     );
   }
-  const own = model.hosts.get(model.config.get('FelixHostname') ?? '');
+  const own = model.hosts.get(felixConfiguration(model.config).hostname ?? '');
   if (own === undefined) return rows;
   const fromPods = podsReachHost(model) ? 1n : 0n;
   for (const text of [own.ipv4Addr, own.ipv6Addr]) {

@@ -5,6 +5,7 @@
  */
 import type { FelixModel, QosLimits, WorkloadEndpoint } from '../model/model';
 import { parseCidr } from './address';
+import { felixConfiguration } from './felix-configuration';
 import type { Row } from './rows';
 
 /** What of the limits the target can do. */
@@ -22,9 +23,9 @@ export interface NotEnforced {
 
 /** What an endpoint's rows of port_in and local say, and the rows that stand behind it. */
 export interface EndpointLimits {
-  /** Parameters of from_pod. */
-  readonly from: { readonly limit: bigint; readonly marks: bigint };
-  /** Parameter of to_pod. */
+  /** Parameter of from_pod: the number of the meters for what it sends, 0 for no limit, plus MARK_DSCP. */
+  readonly from: { readonly extras: bigint };
+  /** Parameter of to_pod: the number of the meters for what it gets, 0 for no limit. */
   readonly to: { readonly limit: bigint };
   readonly rows: readonly Row[];
   readonly notEnforced: readonly string[];
@@ -32,6 +33,9 @@ export interface EndpointLimits {
 
 /** Cells of each of the two meters (a test holds it against the program). 0 is nobody's: it stands for no limit. */
 export const LIMITS = 2048;
+
+/** As in the program: the sender has a row of pod_dscp. */
+const MARK_DSCP = 0x8000_0000n;
 
 /** `-m limit` and nftables' `limit rate` have this where releases before 3.30.2 give none. */
 const DEFAULT_PACKET_BURST = 5n;
@@ -83,7 +87,7 @@ export function endpointLimits(
     return number;
   };
   const to = { limit: limit('ingress') };
-  const from = { limit: limit('egress'), marks: 0n };
+  const from = { extras: limit('egress') };
 
   const dscp = workload.dscps?.[0];
   if (nats.length > 0 && floatingIps(model, workload)) {
@@ -102,7 +106,7 @@ export function endpointLimits(
     params: { tos: BigInt(dscp << 2), traffic_class: BigInt(dscp) << 22n },
     note,
   });
-  return { from: { ...from, marks: 1n }, to, rows, notEnforced };
+  return { from: { extras: from.extras | MARK_DSCP }, to, rows, notEnforced };
 }
 
 interface Meter {
@@ -154,7 +158,7 @@ function meter(rate: bigint, burst: bigint): Row['params'] {
 
 /** Felix's setting FloatingIPs, by default Disabled; OpenStack's endpoints have them always. */
 function floatingIps(model: FelixModel, { id }: WorkloadEndpoint): boolean {
-  return id.orchestratorId === 'openstack' || model.config.get('FloatingIPs')?.toLowerCase() === 'enabled';
+  return id.orchestratorId === 'openstack' || felixConfiguration(model.config).floatingIps;
 }
 
 /** Addresses of the cluster, in which DSCP is left alone. Only asked where a pod has a DSCP. */

@@ -188,7 +188,7 @@ describe('on a target with meters', () => {
     let opened = 0;
     onWrite = (op) => {
       if (op.kind !== 'insert' || op.table !== 'port_in' || op.entry.action.name !== 'from_pod') return;
-      const limit = Number(op.entry.action.params[3]);
+      const limit = Number(op.entry.action.params[3]! & 0x7ffn);
       if (limit === 0) return;
       opened++;
       expect(node.engine.readMeter('packet_limits_0', limit)?.burst).toBe(3n);

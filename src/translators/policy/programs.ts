@@ -1,5 +1,6 @@
 import type { FelixModel, Policy, Profile, Rule, TierInfo, WorkloadEndpoint } from '../../model/model';
 import { isStaged, policyKey } from '../../model/model';
+import { felixConfiguration } from '../felix-configuration';
 import type { AddressView, Forms } from './forms';
 import type { Action, Direction, Reason, RuleRef } from './outcomes';
 import { PROTO_IPIP, PROTO_UDP } from './protocols';
@@ -36,8 +37,6 @@ interface Compiled {
   readonly forms: readonly SrcForm[];
   readonly problems: readonly string[];
 }
-
-const DEFAULT_VXLAN_PORT = 4789;
 
 const EVERYTHING: RuleMatch = {
   src: null,
@@ -155,11 +154,11 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
   const encapRules = (): readonly SrcForm[] => {
     const { intervals } = context;
     const out: SrcForm[] = [];
-    if (!configBool(model.config, 'AllowVXLANPacketsFromWorkloads')) {
-      const port = vxlanPort(model.config);
+    const { encapFromWorkloads, vxlan } = felixConfiguration(model.config);
+    if (!encapFromWorkloads.vxlan) {
       const dstPorts: PortMatch = {
         kind: 'asked',
-        positive: { intervals: intervals.of([{ first: port, last: port }]), sets: [] },
+        positive: { intervals: intervals.of([{ first: vxlan.port, last: vxlan.port }]), sets: [] },
         negative: null,
         everySet: [],
       };
@@ -170,7 +169,7 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
         ),
       );
     }
-    if (!configBool(model.config, 'AllowIPIPPacketsFromWorkloads')) {
+    if (!encapFromWorkloads.ipip) {
       out.push(
         deny(
           { kind: 'encap-from-workload', encap: 'ipip', direction: 'egress' },
@@ -218,16 +217,4 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
       return out;
     },
   };
-}
-
-/** Felix's spelling of true (felix/config/param_types.go); what it can not read is the default, false. */
-function configBool(config: ReadonlyMap<string, string>, name: string): boolean {
-  return ['true', '1', 'yes', 'y', 't'].includes((config.get(name) ?? '').toLowerCase());
-}
-
-/** What Felix can not read is the default. */
-function vxlanPort(config: ReadonlyMap<string, string>): number {
-  const text = config.get('VXLANPort') ?? '';
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : DEFAULT_VXLAN_PORT;
-  return port <= 65535 ? port : DEFAULT_VXLAN_PORT;
 }

@@ -5,6 +5,7 @@
 import ipaddr from 'ipaddr.js';
 import type { FelixModel, WorkloadEndpoint } from '../../model/model';
 import { workloadKey } from '../../model/model';
+import { felixConfiguration } from '../felix-configuration';
 import type { PacketTuple } from './reference-match';
 import { netContains, packetFamily } from './reference-match';
 import type { Decision, RuleRef } from './reference-policy';
@@ -124,7 +125,7 @@ function workloadByInterface(model: FelixModel, name: string): WorkloadEndpoint 
 /** Felix refuses endpoints with spoofed prefixes unless WorkloadSourceSpoofing is Any (felix/calc/validation_filter.go). */
 function mayUseSource(model: FelixModel, workload: WorkloadEndpoint, address: string): boolean {
   if ([...workload.ipv4Nets, ...workload.ipv6Nets].some((net) => netContains(net, address))) return true;
-  if ((model.config.get('WorkloadSourceSpoofing') ?? '').toLowerCase() !== 'any') return false;
+  if (!felixConfiguration(model.config).sourceSpoofing) return false;
   return workload.allowSpoofedSourcePrefixes.some((net) => netContains(net, address));
 }
 
@@ -140,7 +141,7 @@ function destination(model: FelixModel, address: string): NodeOutput {
 
 /** Node addresses come as CIDRs (`10.1.0.10/24`) of which only the address itself is the node. */
 function isOwnAddress(model: FelixModel, address: string): boolean {
-  const hostname = model.config.get('FelixHostname');
+  const { hostname } = felixConfiguration(model.config);
   const host = hostname === undefined ? undefined : model.hosts.get(hostname);
   if (host === undefined) return false;
   return [host.ipv4Addr, host.ipv6Addr]
@@ -148,8 +149,6 @@ function isOwnAddress(model: FelixModel, address: string): boolean {
     .some((own) => netContains(own.split('/')[0]!, address));
 }
 
-/** DefaultEndpointToHostAction; anything but Accept and Return is Drop, which is the default. */
 function podsMayReachHost(model: FelixModel): boolean {
-  const action = (model.config.get('DefaultEndpointToHostAction') ?? 'DROP').toLowerCase();
-  return action === 'accept' || action === 'return';
+  return felixConfiguration(model.config).endpointToHost !== 'drop';
 }

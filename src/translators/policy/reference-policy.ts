@@ -5,6 +5,7 @@
  */
 import type { FelixModel, PolicyId, Rule, TierInfo, WorkloadEndpoint } from '../../model/model';
 import { isStaged, policyKey } from '../../model/model';
+import { felixConfiguration, type FelixConfiguration } from '../felix-configuration';
 import type { PacketTuple } from './reference-match';
 import { isDeny, packetFamily, ruleMatches } from './reference-match';
 
@@ -49,7 +50,7 @@ export function evaluate(
 
   if (workload.state !== 'active') return deny({ kind: 'admin-down' });
   if (direction === 'egress') {
-    const encap = forbiddenEncap(model.config, packet);
+    const encap = forbiddenEncap(felixConfiguration(model.config), packet);
     if (encap !== undefined) return deny({ kind: 'encap-from-workload', encap });
   }
 
@@ -134,18 +135,10 @@ function walkRules(
 
 /** Pods must not send what would be taken for the node's own tunnels, unless the configuration lets them. */
 function forbiddenEncap(
-  config: ReadonlyMap<string, string>,
+  { encapFromWorkloads, vxlan }: FelixConfiguration,
   packet: PacketTuple,
 ): 'vxlan' | 'ipip' | undefined {
-  const vxlanPort = Number(config.get('VXLANPort') ?? '4789');
-  if (packet.proto === 17 && packet.dport === vxlanPort) {
-    if (!isTrue(config.get('AllowVXLANPacketsFromWorkloads'))) return 'vxlan';
-  }
-  if (packet.proto === 4 && !isTrue(config.get('AllowIPIPPacketsFromWorkloads'))) return 'ipip';
+  if (packet.proto === 17 && packet.dport === vxlan.port && !encapFromWorkloads.vxlan) return 'vxlan';
+  if (packet.proto === 4 && !encapFromWorkloads.ipip) return 'ipip';
   return undefined;
-}
-
-/** Felix's spelling of true (felix/config/param_types.go). */
-function isTrue(value: string | undefined): boolean {
-  return ['true', '1', 'yes', 'y', 't'].includes((value ?? '').toLowerCase());
 }

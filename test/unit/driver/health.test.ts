@@ -7,6 +7,7 @@ const good: HealthFacts = {
   target: { kind: 'ready' },
   applied: { endpoints: [], ofTheNode: [], notEnforced: [], endpointsUp: 3 },
   waitingSince: undefined,
+  unsupportedSettings: [],
 };
 const closed = { workload: 'k8s/a', policies: ['p'], reason: 'full' };
 
@@ -43,14 +44,15 @@ test.each<[string, Partial<HealthFacts>, RegExp]>([
 });
 
 test('ready with single endpoints closed, which are named', () => {
-  expect(readiness(good)).toEqual({ ok: true, reasons: [], failedEndpoints: [], notEnforced: [] });
-  const applied = { endpoints: [closed], ofTheNode: [], notEnforced: [], endpointsUp: 2 };
-  expect(readiness({ ...good, applied })).toEqual({
+  expect(readiness(good)).toEqual({
     ok: true,
     reasons: [],
-    failedEndpoints: [closed],
+    failedEndpoints: [],
     notEnforced: [],
+    unsupportedSettings: [],
   });
+  const applied = { endpoints: [closed], ofTheNode: [], notEnforced: [], endpointsUp: 2 };
+  expect(readiness({ ...good, applied })).toMatchObject({ ok: true, reasons: [], failedEndpoints: [closed] });
 });
 
 test('a write that never ends is not healthy, unless there is no target to write to', () => {
@@ -58,4 +60,20 @@ test('a write that never ends is not healthy, unless there is no target to write
   expect(liveness({ ...good, waitingSince }).reasons.join()).toMatch(/has taken 300 s/);
   expect(liveness({ ...good, waitingSince: waitingSince + 2 }).ok).toBe(true);
   expect(liveness({ ...good, waitingSince, target: { kind: 'connecting', reason: '' } }).ok).toBe(true);
+});
+
+test('settings that are not honoured are named, and do not keep the node from being ready', () => {
+  const setting = {
+    name: 'WireguardEnabled',
+    value: 'true',
+    what: 'Packets between nodes are not encrypted.',
+  };
+  const unsupportedSettings = Array.from({ length: 60 }, () => setting);
+  for (const said of [
+    readiness({ ...good, unsupportedSettings }),
+    liveness({ ...good, unsupportedSettings }),
+  ]) {
+    expect(said.ok).toBe(true);
+    expect(said.unsupportedSettings).toEqual(unsupportedSettings.slice(0, 50));
+  }
 });

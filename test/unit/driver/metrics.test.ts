@@ -12,6 +12,7 @@ const source: MetricsSource = {
   tables: () => [{ table: 'local', rows: 5, size: 1024 }],
   backlogBytes: () => 17,
   formCandidates: () => ['v3.32', 'v3.33'],
+  unsupportedSettings: () => 2,
 };
 
 const failing: ProgramResult = {
@@ -58,6 +59,7 @@ test('values are those of the moment, and what is over disappears', async () => 
     'calico_p4_felix_backlog_bytes 17',
     'calico_p4_felix_contract_form{form="v3.32"} 1',
     'calico_p4_felix_in_sync 0',
+    'calico_p4_unsupported_settings 2',
     'calico_p4_target_losses_total 3',
     'calico_p4_target_primary 1',
     'calico_p4_target_write_updates_total 500',
@@ -84,7 +86,13 @@ test('values are those of the moment, and what is over disappears', async () => 
 });
 
 test('the server tells health by its status, and refuses what it does not know', async () => {
-  const health = { ok: false, reasons: ['why'], failedEndpoints: [], notEnforced: [] };
+  const health = {
+    ok: false,
+    reasons: ['why'],
+    failedEndpoints: [],
+    notEnforced: [],
+    unsupportedSettings: [],
+  };
   const server = await startMetricsServer({
     listen: '127.0.0.1:0',
     registry: createMetrics(source).registry,

@@ -57,7 +57,7 @@ test('a pod gets its port, its sources and its delivery', () => {
     `default_route source=0x3 -> to_uplink(${NEXT_HOP})`,
     `host_stack source=0x1 target=0x1 -> to_stack(${STACK})`,
     `host_stack source=0x2 target=0x1 -> to_stack(${STACK})`,
-    `port_in port=0x2 -> from_pod(ep=0x7, mac=${GATEWAY}, port=0x2, limit=0x0, marks=0x0)`,
+    `port_in port=0x2 -> from_pod(ep=0x7, mac=${GATEWAY}, port=0x2, extras=0x0)`,
     'pod_source ep=0x7 hi=0x0 lo=0xffff0a410001 -> source_ok()',
     `local hi=0x0 lo=0xffff0a410001 -> to_pod(port=0x2, ep=0x7, ${toPod})`,
     'pod_source ep=0x7 hi=0xfd00000000000000 lo=0x1 -> source_ok()',

@@ -41,7 +41,7 @@ const whatNot = ({ notEnforced }: EndpointRows): string[] => notEnforced.map(({ 
 test('an endpoint without limits has none', () => {
   const found = rowsOf({});
   expect(about(found, 'packet_limits', 'byte_limits', 'pod_dscp', 'cluster_pools')).toEqual([]);
-  expect(about(found, 'port_in')[2]).toMatch(/limit=0x0, marks=0x0\)$/);
+  expect(about(found, 'port_in')[2]).toMatch(/extras=0x0\)$/);
   expect(found.notEnforced).toEqual([]);
 });
 
@@ -57,7 +57,7 @@ test('bandwidth is bytes a second, packet rates are packets; each direction has 
     'packet_limits index=0xc -> limit(rate=0x64, burst=0x14, peak_rate=0x64, peak_burst=0x14)',
     'byte_limits index=0xc -> limit(rate=0x2, burst=0x3, peak_rate=0x2, peak_burst=0x3)',
   ]);
-  expect(about(found, 'port_in')[2]).toMatch(/limit=0xc, marks=0x0\)$/);
+  expect(about(found, 'port_in')[2]).toMatch(/extras=0xc\)$/);
   expect(about(found, 'local')[0]).toMatch(/limit=0xb\)$/);
   expect(whatNot(found)).toEqual([]);
   const tables = found.rows.map(({ table }) => table);
@@ -106,7 +106,7 @@ test.each<[string, Partial<QosLimits>, RegExp]>([
 ])('%s: not enforced, and said', (_, limits, words) => {
   const found = rowsOf({ qos: { ingress: NONE, egress: { ...NONE, ...limits } } });
   expect(about(found, 'packet_limits', 'byte_limits')).toEqual([]);
-  expect(about(found, 'port_in')[2]).toMatch(/limit=0x0/);
+  expect(about(found, 'port_in')[2]).toMatch(/extras=0x0/);
   expect(found.notEnforced).toEqual([
     { endpoint: 'k8s/default/web/eth0', what: expect.stringMatching(words) as string },
   ]);
@@ -151,7 +151,7 @@ test('DSCP, with the pools of the cluster', () => {
     'cluster_pools hi=0x0&&&0xffffffffffffffff lo=0xffff0a410000&&&0xffffffffffff0000 priority=113 -> in_pool()',
     'cluster_pools hi=0xfd00000000000000&&&0xffffffffffffffff lo=0x0&&&0x0 priority=65 -> in_pool()',
   ]);
-  expect(about(found, 'port_in')[2]).toMatch(/marks=0x1\)$/);
+  expect(about(found, 'port_in')[2]).toMatch(/extras=0x80000000\)$/);
   expect(found.problems).toEqual([expect.stringMatching(/IP pool odd: "x" is no CIDR/)]);
   expect(about(rowsOf({}, { pools }), 'cluster_pools')).toEqual([]);
   for (const dscp of [-1, 64]) {

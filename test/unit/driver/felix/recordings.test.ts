@@ -1,6 +1,8 @@
 import { createFelixSession } from '../../../../src/driver/felix/felix-session';
 import type { FelixModel, TierInfo } from '../../../../src/model/model';
 import { policyKey } from '../../../../src/model/model';
+import { felixConfiguration } from '../../../../src/translators/felix-configuration';
+import { unsupportedSettings } from '../../../../src/translators/unsupported-settings';
 import { framesOf, recording, testWith } from './recordings';
 import { setsOf } from './without';
 
@@ -70,6 +72,10 @@ for (const [name, form, frames] of UNDERSTOOD) {
     expect(session.model.inSync).toBe(true);
     expect(session.formCandidates().map((f) => f.name)).toEqual([form]);
     expect(session.model.workloads.size).toBeGreaterThan(0);
+    // Real settings: all of them can be read, and there is none that the table lacks.
+    expect(session.model.config.size).toBeGreaterThan(5);
+    expect(felixConfiguration(session.model.config).problems).toEqual([]);
+    expect(unsupportedSettings(session.model.config).filter(({ value }) => value === undefined)).toEqual([]);
   });
 }
 

@@ -1,0 +1,266 @@
+/**
+ * Every setting of Felix, and what becomes of it here. docs/felix-configuration.md is made of this (test/unit/model/felix-settings.test.ts).
+ *
+ * Names and defaults are those of felix/config/config_params.go: of each release from Calico 3.26.0 to the one in NEWEST_CALICO, those that
+ * are gone by now included.
+ */
+
+/** The newest source that the table was compared with. */
+export const NEWEST_CALICO = 'v3.34.0-0.dev-67-g87c15906f2';
+
+/**
+ * - `honoured`: the dataplane does what it says.
+ * - `felix`: Felix does it itself, whatever the dataplane is.
+ * - `no effect`: it is about something that is not there, and nothing less is enforced without it.
+ * - `unsupported`: somebody who sets it expects something that does not happen. Logged, and shown in status.
+ */
+export type Treatment = 'honoured' | 'felix' | 'no effect' | 'unsupported';
+
+export interface FelixSetting {
+  /** As Felix spells it. */
+  readonly name: string;
+  readonly treatment: Treatment;
+  /** What the dataplane does about it, a sentence. */
+  readonly what: string;
+  /** How values are compared with the default; settings of other treatments are not compared. */
+  readonly kind?: 'bool' | 'number' | 'text';
+  /** As Felix spells it; "" is nothing, or false. */
+  readonly default?: string;
+}
+
+/** A setting's kind, its default, and what is done about it. */
+type Described = readonly [kind: 'bool' | 'number' | 'text', standard: string, what: string];
+
+const HONOURED: Readonly<Record<string, Described>> = {
+  AllowIPIPPacketsFromWorkloads: [
+    'bool',
+    'false',
+    "Pods' IP-in-IP packets (protocol 4) are denied unless it is true.",
+  ],
+  AllowVXLANPacketsFromWorkloads: [
+    'bool',
+    'false',
+    "Pods' UDP packets to VXLANPort are denied unless it is true.",
+  ],
+  DefaultEndpointToHostAction: [
+    'text',
+    'DROP',
+    "Behind the pods' egress policy. Return is as Accept: the host's own rules are in the host's stack, which gets the packet.",
+  ],
+  FailsafeInboundHostPorts: [
+    'text',
+    'tcp:22,udp:68,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667',
+    'Ports of the node that no policy of its host endpoints closes.',
+  ],
+  FailsafeOutboundHostPorts: [
+    'text',
+    'udp:53,udp:67,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667',
+    "Ports elsewhere that no policy of the node's host endpoints closes.",
+  ],
+  FelixHostname: [
+    'text',
+    '',
+    "Says which of the hosts this node is, and so which addresses are the node's own.",
+  ],
+  VXLANPort: [
+    'number',
+    '4789',
+    'What AllowVXLANPacketsFromWorkloads is about. There are no VXLAN tunnels yet.',
+  ],
+  WorkloadSourceSpoofing: ['text', 'Disabled', 'Any lets endpoints use the source prefixes that they name.'],
+};
+
+const NOT_ENCAPSULATED =
+  "There are no tunnels: packets to other nodes' pods leave by the uplink as they are.";
+const NO_NAT_OUTGOING =
+  "There is no NAT outgoing: pods' packets leave by the uplink with their own source address.";
+const NO_FLOW_LOGS = 'There are no flow logs.';
+const NOT_ENCRYPTED = 'Packets between nodes are not encrypted.';
+const NOTHING_RETURNED =
+  "What policy allows is forwarded by the target: the kernel's own rules do not see packets between pods and the uplink.";
+const NO_METADATA =
+  "Pods' packets to OpenStack's metadata service are judged by their policy and by DefaultEndpointToHostAction.";
+const NO_REJECT = 'What is denied is dropped, without an answer.';
+
+const UNSUPPORTED: Readonly<Record<string, Described>> = {
+  AWSSrcDstCheck: ['text', 'DoNothing', 'The check of the AWS instance is left as it is.'],
+  BPFEnabled: [
+    'bool',
+    'false',
+    'Pods are served by the P4 target, not by eBPF programs: the addresses of services are not translated.',
+  ],
+  DisableConntrackInvalidCheck: [
+    'bool',
+    'false',
+    'Packets that connection tracking calls invalid are dropped all the same (decision 0004).',
+  ],
+  ExternalNodesCIDRList: ['text', '', 'There are no tunnels, from external nodes either.'],
+  FloatingIPs: [
+    'text',
+    'Disabled',
+    "Floating IPs of pods' annotations are not translated: nobody reaches a pod by one.",
+  ],
+  FlowLogsGoldmaneServer: ['text', '', NO_FLOW_LOGS],
+  FlowLogsLocalReporter: ['text', 'Disabled', NO_FLOW_LOGS],
+  IPv4VXLANTunnelAddr: ['text', '', NOT_ENCAPSULATED],
+  IPv6VXLANTunnelAddr: ['text', '', NOT_ENCAPSULATED],
+  IpInIpEnabled: ['bool', '', NOT_ENCAPSULATED],
+  IpInIpTunnelAddr: ['text', '', NOT_ENCAPSULATED],
+  IptablesFilterAllowAction: ['text', 'ACCEPT', NOTHING_RETURNED],
+  IptablesFilterDenyAction: ['text', 'DROP', NO_REJECT],
+  IptablesMangleAllowAction: ['text', 'ACCEPT', NOTHING_RETURNED],
+  IptablesNATOutgoingInterfaceFilter: ['text', '', NO_NAT_OUTGOING],
+  IstioAmbientMode: ['text', 'Disabled', "Pods' packets are not led through ztunnel."],
+  LocalSubnetL2Reachability: [
+    'text',
+    'Disabled',
+    'Nobody answers ARP or neighbour solicitations for pods at the uplink.',
+  ],
+  MetadataAddr: ['text', '127.0.0.1', NO_METADATA],
+  MetadataPort: ['number', '8775', NO_METADATA],
+  NATOutgoingAddress: ['text', '', NO_NAT_OUTGOING],
+  NATOutgoingExclusions: ['text', 'IPPoolsOnly', NO_NAT_OUTGOING],
+  NATPortRange: ['text', '', NO_NAT_OUTGOING],
+  NftablesFilterAllowAction: ['text', 'ACCEPT', NOTHING_RETURNED],
+  NftablesFilterDenyAction: ['text', 'DROP', NO_REJECT],
+  NftablesMangleAllowAction: ['text', 'ACCEPT', NOTHING_RETURNED],
+  ServiceLoopPrevention: [
+    'text',
+    'Drop',
+    "Whatever it says: packets from the uplink to addresses that nobody here has are dropped, and pods' packets to them leave by the uplink.",
+  ],
+  VXLANEnabled: ['bool', '', NOT_ENCAPSULATED],
+  WireguardEnabled: ['bool', 'false', NOT_ENCRYPTED],
+  WireguardEnabledV6: ['bool', 'false', NOT_ENCRYPTED],
+  WireguardHostEncryptionEnabled: ['bool', 'false', NOT_ENCRYPTED],
+};
+
+/** What is done about it, and the names, divided by white space. */
+type Group = readonly [what: string, names: string];
+
+const OF_FELIX: readonly Group[] = [
+  [
+    "Felix's connection to the datastore.",
+    `DatastoreType EtcdAddr EtcdCaFile EtcdCertFile EtcdEndpoints EtcdKeyFile EtcdScheme TyphaAddr TyphaCAFile TyphaCN TyphaCertFile
+     TyphaK8sNamespace TyphaK8sServiceName TyphaKeyFile TyphaReadTimeout TyphaURISAN TyphaWriteTimeout`,
+  ],
+  [
+    "Felix's process.",
+    `DataplaneDriver GoGCThreshold GoMaxProcs GoMemoryLimitMB HealthEnabled HealthHost HealthPort HealthTimeoutOverrides
+     LogDebugFilenameRegex LogFilePath LogSeverityFile LogSeverityScreen LogSeveritySys UseInternalDataplaneDriver Variant`,
+  ],
+  [
+    "Felix's own metrics; the driver's are in metrics.md.",
+    `PrometheusGoMetricsEnabled PrometheusMetricsCAFile PrometheusMetricsCertFile PrometheusMetricsClientAuth PrometheusMetricsEnabled
+     PrometheusMetricsHost PrometheusMetricsKeyFile PrometheusMetricsPort PrometheusProcessMetricsEnabled
+     PrometheusWireGuardMetricsEnabled`,
+  ],
+  [
+    'Felix passes on the status of endpoints that the driver reports, to the datastore and to files for the CNI plugin.',
+    `EndpointReportingDelaySecs EndpointReportingEnabled EndpointStatusPathPrefix OpenstackRegion ReportingIntervalSecs ReportingTTLSecs`,
+  ],
+  ['Felix serves policy to application-layer proxies itself.', 'PolicySyncPathPrefix'],
+  ['It says what Felix makes routes of.', 'RouteSource'],
+  [
+    'Usage reports, and what the cluster says of itself.',
+    `CalicoVersion ClusterGUID ClusterType UsageReportingEnabled UsageReportingInitialDelaySecs UsageReportingIntervalSecs`,
+  ],
+  [
+    'For debugging Felix.',
+    `DebugCPUProfilePath DebugDisableLogDropping DebugHost DebugMemoryProfilePath DebugPanicAfter DebugPort
+     DebugSimulateCalcGraphHangAfter DebugSimulateDataRace`,
+  ],
+];
+
+const WITHOUT_EFFECT: readonly Group[] = [
+  [
+    "Of the kernel's iptables, nftables and IP sets, which are not written.",
+    `ChainInsertMode FeatureDetectOverride FeatureGates IpsetsRefreshInterval IptablesBackend IptablesLockFilePath IptablesLockProbeIntervalMillis
+     IptablesLockTimeoutSecs IptablesMarkMask IptablesPostWriteCheckIntervalSecs IptablesRefreshInterval MaxIpsetSize
+     NFTablesFlowTableDataIfacePattern NFTablesFlowTableOffload NFTablesMode NftablesMarkMask NftablesRefreshInterval`,
+  ],
+  [
+    "Of the kernel's interfaces, routes and switches, which are not written.",
+    `DeviceRouteProtocol DeviceRouteSourceAddress DeviceRouteSourceAddressIPv6 IPForwarding IPv4ElevatedRoutePriority
+     IPv4NormalRoutePriority IPv6ElevatedRoutePriority IPv6NormalRoutePriority InterfaceRefreshInterval
+     LiveMigrationRouteConvergenceTime NetlinkTimeoutSecs ProgramClusterRoutes RemoveExternalRoutes RouteRefreshInterval
+     RouteSyncDisabled RouteTableRange RouteTableRanges`,
+  ],
+  [
+    'Endpoints are known by their names and their ports on the target, not by what their interfaces are called.',
+    'InterfaceExclude InterfacePrefix',
+  ],
+  ["MTUs are those of the driver's configuration (mtu.pods, mtu.uplink).", 'MTUIfacePattern RequireMTUFile'],
+  ['Both families are always enforced.', 'BpfIpv6Support Ipv6Support'],
+  [
+    'Packets of log rules are counted, and logged every ten seconds with the names of policy and rule.',
+    'LogActionRateLimit LogActionRateLimitBurst LogPrefix',
+  ],
+  [
+    'Shortcuts through the kernel, which have no say in verdicts.',
+    'GenericXDPEnabled SidecarAccelerationEnabled XDPEnabled XDPRefreshInterval',
+  ],
+  [
+    'There are no tunnels: see VXLANEnabled and IpInIpEnabled.',
+    'IpInIpMtu VXLANMTU VXLANMTUV6 VXLANTunnelMACAddr VXLANTunnelMACAddrV6 VXLANVNI',
+  ],
+  [
+    'There is no WireGuard: see WireguardEnabled.',
+    `WireguardInterfaceName WireguardInterfaceNameV6 WireguardListeningPort WireguardListeningPortV6 WireguardMTU WireguardMTUV6
+     WireguardPersistentKeepAlive WireguardRoutingRulePriority WireguardThreadingEnabled`,
+  ],
+  [
+    'There are no flow logs: see FlowLogsGoldmaneServer and FlowLogsLocalReporter.',
+    'FlowLogsCollectorDebugTrace FlowLogsFlushInterval FlowLogsPolicyEvaluationMode',
+  ],
+  ['See IstioAmbientMode.', 'IstioDSCPMark'],
+  ['See LocalSubnetL2Reachability.', 'LocalSubnetL2ReachabilityRefreshInterval'],
+  [
+    'Services are not translated; node ports are of interest only to kube-proxy in IPVS mode.',
+    'KubeNodePortRanges',
+  ],
+  [
+    "Of Felix's own dataplane.",
+    'DataplaneWatchdogTimeout DebugSimulateDataplaneApplyDelay DebugSimulateDataplaneHangAfter',
+  ],
+  ['Of Windows.', 'WindowsManageFirewallRules'],
+  [
+    'Of the eBPF dataplane: see BPFEnabled.',
+    `BPFAttachType BPFCTLBLogFilter BPFConnectTimeLoadBalancing BPFConnectTimeLoadBalancingEnabled BPFConntrackCleanupMode
+     BPFConntrackLogLevel BPFConntrackTimeouts BPFDSROptoutCIDRs BPFDataIfacePattern BPFDisableGROForIfaces BPFDisableUnprivileged
+     BPFEnforceRPF BPFExcludeCIDRsFromNAT BPFExportBufferSizeMB BPFExtToServiceConnmark BPFExternalServiceMode
+     BPFForceTrackPacketsFromIfaces BPFHostConntrackBypass BPFHostNetworkedNATWithoutCTLB BPFIPFragTimeout
+     BPFIPFragmentReassemblyEnabled BPFJITHardening BPFKubeProxyEndpointSlicesEnabled BPFKubeProxyHealthzPort
+     BPFKubeProxyHealtzPort BPFKubeProxyIptablesCleanupEnabled BPFKubeProxyMinSyncPeriod BPFL3IfacePattern BPFLogFilters BPFLogLevel
+     BPFMaglevMaxEndpointsPerService BPFMaglevMaxServices BPFMapSizeConntrack BPFMapSizeConntrackCleanupQueue
+     BPFMapSizeConntrackScaling BPFMapSizeIPSets BPFMapSizeIfState BPFMapSizeNATAffinity BPFMapSizeNATBackend BPFMapSizeNATFrontend
+     BPFMapSizePerCPUConntrack BPFMapSizeRoute BPFOverlayHostSourceIP BPFPSNATPorts BPFPolicyDebugEnabled BPFProfiling
+     BPFRedirectToPeer CgroupV2Path DebugBPFCgroupV2 DebugBPFMapRepinEnabled`,
+  ],
+];
+
+export const FELIX_SETTINGS: readonly FelixSetting[] = [
+  ...described('honoured', HONOURED),
+  ...described('unsupported', UNSUPPORTED),
+  ...grouped('no effect', WITHOUT_EFFECT),
+  ...grouped('felix', OF_FELIX),
+];
+
+function described(treatment: Treatment, settings: Readonly<Record<string, Described>>): FelixSetting[] {
+  return Object.entries(settings).map(([name, [kind, standard, what]]) => ({
+    name,
+    treatment,
+    what,
+    kind,
+    default: standard,
+  }));
+}
+
+function grouped(treatment: Treatment, groups: readonly Group[]): FelixSetting[] {
+  return groups.flatMap(([what, names]) =>
+    names
+      .trim()
+      .split(/\s+/)
+      .map((name) => ({ name, treatment, what })),
+  );
+}
