@@ -61,11 +61,16 @@ export class LiveRows implements RowTarget {
   async readTable(table: string): Promise<readonly Row[]> {
     const meter = this.catalogue.meter(table);
     if (meter !== undefined) {
-      // A target that has none answers UNIMPLEMENTED, or worse.
       if (!this.traits.meters) return [];
       const pattern = { meterId: meter.id, index: undefined, config: undefined, counterData: undefined };
-      const cells = await this.client.readMeter(pattern, table);
-      return cells.flatMap((cell) => decodeMeter(meter, cell) ?? []);
+      try {
+        const cells = await this.client.readMeter(pattern, table);
+        return cells.flatMap((cell) => decodeMeter(meter, cell) ?? []);
+      } catch (error) {
+        // Who only looks does not know what kind of target it is.
+        if (said(error, status.UNIMPLEMENTED)) return [];
+        throw error;
+      }
     }
     const info = this.catalogue.table(table);
     const entries = await this.client.readEntries(emptyEntry(info.id), info.name);
@@ -91,7 +96,8 @@ export class LiveRows implements RowTarget {
         .map((entry) => decodeEntry(this.catalogue, entry))
         .find((found) => rowKey(found) === key);
     } catch (error) {
-      if (saysAbsent(error)) return undefined;
+      // Some servers have no answer for an entry that is not there, but an error.
+      if (said(error, status.NOT_FOUND)) return undefined;
       throw error;
     }
   }
@@ -111,11 +117,11 @@ export function tableSize(catalogue: Catalogue, table: string): number {
   return catalogue.meter(table)?.size ?? catalogue.table(table).size;
 }
 
-/** Some servers have no answer for an entry that is not there, but an error. */
-function saysAbsent(error: unknown): boolean {
+/** Whether that is what became of the one thing that was asked for. */
+function said(error: unknown, code: status): boolean {
   const cause = error instanceof CalicoP4Error ? error.cause : undefined;
   const outcome = isServiceError(cause) ? updateOutcomes(cause, 1)?.[0] : undefined;
-  return outcome !== undefined && !outcome.ok && isCode(outcome.code, status.NOT_FOUND);
+  return outcome !== undefined && !outcome.ok && isCode(outcome.code, code);
 }
 
 /** One table's rows and how full it is. */
