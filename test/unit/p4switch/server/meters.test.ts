@@ -2,11 +2,13 @@ import { parseP4InfoText } from '../../../../src/p4info/text-format';
 import { createInterpreter } from '../../../../src/p4switch/interpreter/interpreter';
 import { startSwitchServer, type SwitchServer } from '../../../../src/p4switch/server/server';
 import { Atomicity, isFailure, type PartialEntity, TestController, Update_Type } from './controller';
-import { P4INFO_TEXT, SPEC } from './small-pipeline';
+import {
+  METER_ID as ID,
+  METERS_TEXT as METERS,
+  P4INFO_TEXT,
+  SPEC_WITH_METERS as WITH_METERS,
+} from './small-pipeline';
 
-const ID = 335544321;
-const METERS = `meters { preamble { id: ${ID} name: "Main.limits" alias: "limits" } spec { unit: BYTES } size: 4 }`;
-const WITH_METERS = SPEC.replace('regarray marks_0', 'metarray limits_0 size 0x4\nregarray marks_0');
 const CONFIG = { cir: 5n, cburst: 6n, pir: 7n, pburst: 8n };
 
 let server: SwitchServer;
