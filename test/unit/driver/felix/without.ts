@@ -1,4 +1,11 @@
-import type { FelixModel, Policy, PolicyId, Rule, TierInfo } from '../../../../src/model/model';
+import type {
+  FelixModel,
+  WorkloadEndpoint,
+  Policy,
+  PolicyId,
+  Rule,
+  TierInfo,
+} from '../../../../src/model/model';
 import { isStaged, policyKey } from '../../../../src/model/model';
 import type { FormName } from './recordings';
 
@@ -65,11 +72,16 @@ export function setsOf(rule: Rule): string[] {
   ];
 }
 
+type Changeable = { -readonly [K in keyof WorkloadEndpoint]: WorkloadEndpoint[K] };
+
 /** As releases before 3.30 have it: endpoints without limits and DSCP. */
 export function withoutQos(model: FelixModel): FelixModel {
-  const workloads = [...model.workloads].map(([key, workload]) => {
-    const { qos: _qos, dscps: _dscps, ...rest } = workload;
-    return [key, rest] as const;
-  });
-  return { ...model, workloads: new Map(workloads) };
+  const workloads = new Map(
+    [...model.workloads].map(([key, workload]) => [key, { ...workload } as Changeable]),
+  );
+  for (const workload of workloads.values()) {
+    delete workload.qos;
+    delete workload.dscps;
+  }
+  return { ...model, workloads };
 }
