@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/ethernet.h>
 #include <net/if_arp.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -120,6 +121,25 @@ bool interface_is_gone(int error)
 	return error == EBADFD || error == ENODEV || error == ENXIO || error == EBADF;
 }
 
+void tag_write(const struct port *port, uint8_t tag[TAG])
+{
+	tag[0] = ETHERTYPE_VLAN >> 8;
+	tag[1] = ETHERTYPE_VLAN & 0xff;
+	tag[2] = (uint8_t)(port->request.vlan >> 8);
+	tag[3] = (uint8_t)port->request.vlan;
+}
+
+static int check_vlan(const struct port_request *request, struct failure *f)
+{
+	if (!request->vlan)
+		return 0;
+	if (request->vlan > 4094)
+		return fail(f, STATUS_INVALID, "VLAN %u; there are 1 to 4094", request->vlan);
+	if (request->kind != PORT_PACKET && request->kind != PORT_ETHDEV)
+		return fail(f, STATUS_INVALID, "VLAN %u: only packet sockets and devices have VLANs", request->vlan);
+	return 0;
+}
+
 static int check_name(const struct port_request *request, struct failure *f)
 {
 	const char *name = request->name;
@@ -159,7 +179,7 @@ struct port *port_open(const struct port_request *request, struct failure *f)
 	port->fd = -1;
 	if (request->mtu > 9000)
 		fail(f, STATUS_INVALID, "an MTU of %u; at most 9000 bytes fit", request->mtu);
-	else if (!open_kind(port, f))
+	else if (!check_vlan(request, f) && !open_kind(port, f))
 		return port;
 	if (port->fd >= 0)
 		close(port->fd);

@@ -19,6 +19,8 @@ struct port_request {
 	uint16_t mtu;
 	/* Zeros: leave it as it is. */
 	uint8_t mac[6];
+	/* 0: frames are taken and sent as they are. */
+	uint16_t vlan;
 	/* Of an interface, or of a DPDK device. */
 	char name[64];
 	/* Path of the namespace that holds (or will hold) the interface; empty: the engine's own. */
@@ -63,6 +65,12 @@ void port_close(struct port *port, bool remove);
 int port_open_tap(struct port *port, struct failure *f);
 int port_open_packet(struct port *port, struct failure *f);
 int port_open_ethdev(struct port *port, struct failure *f);
+
+#define ADDRESSES 12u
+#define TAG 4u
+
+/* The tag of frames of the port's VLAN. */
+void tag_write(const struct port *port, uint8_t tag[TAG]);
 
 /* Runs `work` inside the namespace at `path` ("" for the own), and comes back. */
 int in_namespace(const char *path, int (*work)(struct port *port, struct failure *f), struct port *port,

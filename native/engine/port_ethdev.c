@@ -17,6 +17,20 @@
 /* Devices can not be closed and opened again reliably: a pool each, made at its first opening. */
 static struct rte_mempool *pools[RTE_MAX_ETHPORTS];
 
+/* Takes the tag out: the new length, 0 for a frame of another VLAN or of none. */
+static uint32_t without_tag(const struct port *port, uint8_t *data, uint32_t length)
+{
+	uint8_t tag[TAG];
+
+	tag_write(port, tag);
+	/* The upper four bits of the number are priority and drop eligibility. */
+	if (length < ADDRESSES + TAG + 2 || memcmp(data + ADDRESSES, tag, 2) ||
+	    (data[ADDRESSES + 2] & 0x0f) != tag[2] || data[ADDRESSES + 3] != tag[3])
+		return 0;
+	memmove(data + ADDRESSES, data + ADDRESSES + TAG, length - ADDRESSES - TAG);
+	return length - TAG;
+}
+
 static int ethdev_receive(struct port *port, uint8_t *data)
 {
 	struct rte_mbuf *m;
@@ -34,16 +48,24 @@ static int ethdev_receive(struct port *port, uint8_t *data)
 		memcpy(data, at, length);
 	}
 	rte_pktmbuf_free(m);
+	if (length && port->request.vlan) {
+		length = without_tag(port, data, length);
+		port->counters.rx_dropped += !length;
+	}
 	return (int)length;
 }
 
 static bool ethdev_transmit(struct port *port, const uint8_t *data, uint32_t length)
 {
+	uint32_t tag = port->request.vlan ? TAG : 0;
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pools[port->device]);
-	char *to = m ? rte_pktmbuf_append(m, (uint16_t)length) : NULL;
+	uint8_t *to = m ? (uint8_t *)rte_pktmbuf_append(m, (uint16_t)(length + tag)) : NULL;
 
 	if (to) {
-		memcpy(to, data, length);
+		memcpy(to, data, ADDRESSES);
+		if (tag)
+			tag_write(port, to + ADDRESSES);
+		memcpy(to + ADDRESSES + tag, data + ADDRESSES, length - ADDRESSES);
 		if (rte_eth_tx_burst((uint16_t)port->device, 0, &m, 1) == 1)
 			return true;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A packet socket on an interface of the host: the uplink. Two things the kernel leaves to its reader are done here: a VLAN
- * tag that it took out is put back, and a checksum that the sender left to the hardware (on veth there is none) is computed.
+ * tag that it took out is put back (or, on a port of a VLAN, left out), and a checksum that the sender left to the hardware (on veth there is none) is computed.
  * Frames that were merged beyond the wire's size (GRO, TSO of a veth peer) can not be taken: they are dropped and counted;
  * offloads have to be off where they arise (docs/engine-protocol.md).
  */
@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 #include <net/ethernet.h>
@@ -17,9 +18,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-#define ADDRESSES 12u
-#define TAG 4u
 
 /* The one's complement sum of the bytes, added to `sum`. */
 static uint32_t add_up(const uint8_t *data, uint32_t length, uint32_t sum)
@@ -108,7 +106,8 @@ static int packet_receive(struct port *port, uint8_t *data)
 		port->counters.rx_dropped++;
 		return 0;
 	}
-	if (tag_of(&message, tag)) {
+	/* A port of a VLAN gets only frames with its tag (take_vlan). */
+	if (!port->request.vlan && tag_of(&message, tag)) {
 		memmove(data + ADDRESSES + TAG, data + ADDRESSES, length - ADDRESSES);
 		memcpy(data + ADDRESSES, tag, TAG);
 		length += TAG;
@@ -119,9 +118,20 @@ static int packet_receive(struct port *port, uint8_t *data)
 static bool packet_transmit(struct port *port, const uint8_t *data, uint32_t length)
 {
 	struct virtio_net_hdr head = { 0 };
-	struct iovec parts[2] = { { &head, sizeof(head) }, { (void *)(uintptr_t)data, length } };
+	uint8_t *frame = (uint8_t *)(uintptr_t)data;
+	struct iovec plain[2] = { { &head, sizeof(head) }, { frame, length } };
+	uint8_t tag[TAG];
+	struct iovec tagged[4] = {
+		{ &head, sizeof(head) },
+		{ frame, ADDRESSES },
+		{ tag, TAG },
+		{ frame + ADDRESSES, length - ADDRESSES },
+	};
 
-	return writev(port->fd, parts, 2) == (ssize_t)(sizeof(head) + length);
+	if (!port->request.vlan)
+		return writev(port->fd, plain, 2) == (ssize_t)(sizeof(head) + length);
+	tag_write(port, tag);
+	return writev(port->fd, tagged, 4) == (ssize_t)(sizeof(head) + length + TAG);
 }
 
 static void packet_close(struct port *port, bool remove)
@@ -139,6 +149,31 @@ static int option(struct port *port, int name, struct failure *f)
 	if (!setsockopt(port->fd, SOL_PACKET, name, &one, sizeof(one)))
 		return 0;
 	return fail(f, STATUS_SYSTEM, "packet socket on %s: option %d: %s", port->request.name, name, strerror(errno));
+}
+
+/*
+ * Of a trunk, the kernel gives us nothing but the frames of the port's VLAN: other ones would fill the socket's buffer. The tag is out
+ * of the frame by then.
+ */
+static int take_vlan(struct port *port, struct failure *f)
+{
+	struct sock_filter steps[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 6, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TPID)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETHERTYPE_VLAN, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG)),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xfff),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, port->request.vlan, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog filter = { sizeof(steps) / sizeof(*steps), steps };
+
+	if (!port->request.vlan || !setsockopt(port->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)))
+		return 0;
+	return fail(f, STATUS_SYSTEM, "packet socket on %s: VLAN %u: %s", port->request.name, port->request.vlan,
+		    strerror(errno));
 }
 
 int port_open_packet(struct port *port, struct failure *f)
@@ -161,7 +196,7 @@ int port_open_packet(struct port *port, struct failure *f)
 	setsockopt(port->fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
 	setsockopt(port->fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
 	if (option(port, PACKET_VNET_HDR, f) || option(port, PACKET_AUXDATA, f) ||
-	    option(port, PACKET_IGNORE_OUTGOING, f) || interface_set_up(&port->request, f))
+	    option(port, PACKET_IGNORE_OUTGOING, f) || take_vlan(port, f) || interface_set_up(&port->request, f))
 		return -1;
 	if (setsockopt(port->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous)))
 		return fail(f, STATUS_SYSTEM, "interface %s does not become promiscuous: %s", name, strerror(errno));

@@ -5,8 +5,8 @@
 #ifndef PROTOCOL_H
 #define PROTOCOL_H
 
-/* 2: meters. */
-#define PROTOCOL_VERSION 2
+/* 2: VLANs of ports. 3: meters. */
+#define PROTOCOL_VERSION 3
 /* Length of the body, operation, status, two bytes of zeros, id of the request. */
 #define FRAME_HEADER 12
 #define FRAME_BODY_MAX (32u << 20)
@@ -90,6 +90,8 @@ enum port_kind {
 #define ATTACH_PERSIST 1
 /* Bring the interface up. */
 #define ATTACH_UP 2
+/* The message ends with the number of a VLAN: frames have its tag outside, and none inside the engine. */
+#define ATTACH_VLAN 4
 #define DETACH_REMOVE 1
 
 enum idle_mode {

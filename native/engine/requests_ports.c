@@ -58,7 +58,10 @@ int request_attach(struct engine *e, struct reader *r, struct failure *f)
 		memcpy(request.mac, mac, sizeof(request.mac));
 	read_name(r, request.name, sizeof(request.name));
 	read_name(r, request.netns, sizeof(request.netns));
-	if (!read_done(r) || request.flags & ~(ATTACH_PERSIST | ATTACH_UP))
+	if (request.flags & ATTACH_VLAN)
+		request.vlan = read_u16(r);
+	if (!read_done(r) || request.flags & ~(ATTACH_PERSIST | ATTACH_UP | ATTACH_VLAN) ||
+	    (request.flags & ATTACH_VLAN && !request.vlan))
 		return malformed(f);
 	if (c.slot >= slots_count(e->slots))
 		return fail(f, STATUS_INVALID, "the engine has ports 0 to %u", slots_count(e->slots) - 1);
@@ -113,6 +116,8 @@ static void write_ports(struct dataplane *d, void *argument)
 		write_bytes(w, port->request.mac, sizeof(port->request.mac));
 		write_name(w, port->request.name);
 		write_name(w, port->request.netns);
+		if (port->request.flags & ATTACH_VLAN)
+			write_u16(w, port->request.vlan);
 		write_u8(w, port->gone);
 		write_u64(w, port->counters.rx_packets);
 		write_u64(w, port->counters.rx_bytes);

@@ -3,10 +3,24 @@ import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { CalicoP4Error } from '../errors';
 import { isAlive, labDown, labUp, requireRoot } from '../lab/lab';
-import { runLabNode } from '../lab/lab-node';
+import { LAB_PORTS, runLabNode } from '../lab/lab-node';
 import { labPaths, readState, type LabPaths, type LabState } from '../lab/lab-state';
+import type { LabSource } from '../lab/plan';
 import { connectEngine } from '../p4switch/dpdk/link';
 import { listPorts, type PortState } from '../p4switch/dpdk/ports';
+import { parseStopAt } from './stream';
+
+/** Of the engine's ports, at most. */
+const MOST_PODS = 250;
+
+export interface UpOptions extends LabOptions {
+  /** A recorded Felix. */
+  readonly recording?: string;
+  /** Where the recording ends; see parseStopAt. */
+  readonly at: string;
+  /** The most pods that are made of a recording. */
+  readonly pods: string;
+}
 
 export interface LabOptions {
   /** Of the lab, where there are several. */
@@ -15,12 +29,23 @@ export interface LabOptions {
 
 type Print = (line: string) => void;
 
-/** `lab up [FILE]`. */
-export async function up(file: string | undefined, { name }: LabOptions, print: Print): Promise<void> {
+/** `lab up [FILE]`, `lab up --recording STREAM`. */
+export async function up(file: string | undefined, options: UpOptions, print: Print): Promise<void> {
   requireRoot();
-  const lab = labPaths(name);
-  const state = await labUp(lab, file ?? defaultFile(), [process.execPath, process.argv[1]!]);
-  print(`lab is up: ${state.pods.map((pod) => pod.name).join(', ')}`);
+  const lab = labPaths(options.name);
+  const { pods, left } = await labUp(lab, sourceOf(file, options), [process.execPath, process.argv[1]!]);
+  const some = left > 0 ? `${pods.length} of ${pods.length + left} pods (--pods): ` : '';
+  print(`lab is up: ${some}${pods.map((pod) => pod.name).join(', ')}`);
+}
+
+function sourceOf(file: string | undefined, { recording, at, pods }: UpOptions): LabSource {
+  if (recording === undefined) return { kind: 'file', path: file ?? defaultFile() };
+  if (file !== undefined)
+    throw new CalicoP4Error('USAGE', `give a lab file or --recording, not both: ${file}, ${recording}`);
+  const most = /^\d{1,3}$/.test(pods) ? Number(pods) : 0;
+  if (most < 1 || most > MOST_PODS)
+    throw new CalicoP4Error('USAGE', `--pods ${pods}: give a number from 1 to ${MOST_PODS}`);
+  return { kind: 'recording', path: recording, at: parseStopAt(at), most };
 }
 
 /** `lab down`. */
@@ -39,7 +64,12 @@ export async function status({ name }: LabOptions, print: Print): Promise<void> 
   print(
     `${alive ? state.phase : 'crashed: `lab down` removes what it left'}; P4Runtime at ${lab.target}, names in ${lab.names}`,
   );
-  const rows = state.pods.map((pod) => {
+  const places = [
+    ...state.pods,
+    { ...state.outside, interface: 'uplink', port: LAB_PORTS.uplink },
+    { ...state.host, interface: 'host', port: LAB_PORTS.host },
+  ];
+  const rows = places.map((pod) => {
     const port = ports?.find((one) => one.port === pod.port);
     const state =
       ports === undefined ? 'no engine' : port === undefined ? 'no port' : port.gone ? 'gone' : 'up';
@@ -64,15 +94,16 @@ export async function status({ name }: LabOptions, print: Print): Promise<void> 
     );
 }
 
-/** `lab exec POD -- COMMAND…`: exits as the command does. */
+/** `lab exec POD|outside|host -- COMMAND…`: exits as the command does. */
 export async function exec(pod: string, words: readonly string[], { name }: LabOptions): Promise<void> {
   requireRoot();
   const state = requireState(labPaths(name));
-  const found = state.pods.find((one) => one.name === pod);
+  const places = [...state.pods, state.outside, state.host];
+  const found = places.find((one) => one.name === pod);
   if (found === undefined)
     throw new CalicoP4Error(
       'USAGE',
-      `the lab has no pod ${pod}; there are ${state.pods.map((p) => p.name).join(', ')}`,
+      `the lab has no pod ${pod}; there are ${places.map((p) => p.name).join(', ')}`,
     );
   const command = words[0] === '--' ? words.slice(1) : words;
   if (command.length === 0)

@@ -57,7 +57,12 @@ export function main(argv: readonly string[]): void {
       [],
     )
     .option('--end-engine', 'end the native engine with the switch; else packets go on without it')
-    .option('--port <port>', 'NUMBER=KIND:NAME[@NETNS][,mtu=N][,mac=M] (may be repeated)', gather, [])
+    .option(
+      '--port <port>',
+      'NUMBER=KIND:NAME[@NETNS][,mtu=N][,mac=M][,vlan=ID] (may be repeated)',
+      gather,
+      [],
+    )
     .action((options: SwitchOptions) => run(() => runSwitch(options, print)));
 
   addLab(program, print);
@@ -122,9 +127,12 @@ function addLab(program: Command, print: (line: string) => void): void {
       .option('--name <name>', 'of the lab, where there are several', 'lab');
   command('up', 'build it')
     .argument('[file]', 'pods and policies (default: examples/lab.yaml)')
-    .action((file: string | undefined, options: lab.LabOptions) => run(() => lab.up(file, options, print)));
-  command('exec', 'run a command in a pod; pods know each other by name')
-    .usage('[--name <name>] <pod> -- <command...>')
+    .option('--recording <stream>', 'instead of a file: what a Felix wrote to fd 3; pods are its endpoints')
+    .option('--at <where>', 'with --recording: stop it at insync, end, or after a frame (from 0)', 'end')
+    .option('--pods <n>', 'with --recording: make at most so many pods', '20')
+    .action((file: string | undefined, options: lab.UpOptions) => run(() => lab.up(file, options, print)));
+  command('exec', 'run a command in a pod, outside or on the host; all know each other by name')
+    .usage('[--name <name>] <pod>|outside|host -- <command...>')
     .argument('<pod>')
     .argument('<command...>')
     .passThroughOptions()

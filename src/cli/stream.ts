@@ -73,7 +73,8 @@ export async function replayStream(path: string, at: StopAt, target: Target): Pr
   };
 }
 
-function requireReadable(path: string): void {
+/** @throws CalicoP4Error USAGE */
+export function requireReadable(path: string): void {
   try {
     accessSync(path, constants.R_OK);
   } catch (cause) {

@@ -20,9 +20,13 @@ const GRACE = 2000;
  * Runs until the link ends. What is on the target stays there, whatever the reason: policy goes on while Felix restarts.
  * A target that goes away, or that another controller takes, is waited for.
  *
+ * @param onEnforced told after each write to the target: the number of Felix's last frame that is in it, from 0
  * @throws CalicoP4Error FELIX_*, CONFIG_INVALID, and at the first connection PIPELINE_MISMATCH. Returns only after SIGTERM or SIGINT.
  */
-export async function runNodeDriver(config: DriverConfig): Promise<void> {
+export async function runNodeDriver(
+  config: DriverConfig,
+  onEnforced: (frame: number) => void = () => undefined,
+): Promise<void> {
   const log = logger('driver');
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -99,8 +103,9 @@ export async function runNodeDriver(config: DriverConfig): Promise<void> {
         settings(link.model.config);
         observer?.onBatch(batch);
       },
-      onProgrammed(result) {
+      onProgrammed(result, batch) {
         observer?.onProgrammed(result);
+        if (batch !== undefined) onEnforced(batch.frame);
         const { written, inserted, modified, deleted } = result.applied;
         if (node === undefined) return;
         const current = node;

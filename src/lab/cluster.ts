@@ -4,6 +4,7 @@ import { isIPv4 } from 'node:net';
 import { CalicoP4Error } from '../errors';
 import type {
   FelixModel,
+  HostMetadata,
   IpSet,
   Policy,
   PolicyId,
@@ -16,19 +17,12 @@ import type {
 import { policyKey, workloadKey } from '../model/model';
 import { parseCidr } from '../translators/address';
 import type { LabFile, LabFilePod, LabFilePolicy, LabFileRule } from './lab-file';
+import type { LabPod } from './places';
 import { normalSelector, type SelectorLabels, selects } from './selector';
 
-/** A pod with all that is decided about it. */
-export interface LabPod {
-  readonly name: string;
+/** A pod of a lab file. */
+export interface FilePod extends LabPod {
   readonly labels: SelectorLabels;
-  /** Calico's name of the interface: packets of the pod come from it (`trace --from`). */
-  readonly interface: string;
-  /** Of eth0 in the pod. */
-  readonly mac: string;
-  /** At most one of each family, without prefix length. */
-  readonly ips: readonly string[];
-  readonly serve: readonly number[];
 }
 
 /** The Kubernetes namespace of all pods of a lab. */
@@ -36,10 +30,13 @@ const NAMESPACE = 'lab';
 /** Allows everything, as that of a Kubernetes namespace does: it judges pods that no policy selects. */
 const PROFILE = `kns.${NAMESPACE}`;
 const FIRST_ADDRESS = 10;
+/** Of the node. */
+const HOSTNAME = 'lab';
 
 /** Gives addresses and MACs in the order of the file. */
-export function placePods({ pods }: LabFile): readonly LabPod[] {
-  const taken = new Set(pods.flatMap(({ ips = [] }) => ips.map((ip) => parseCidr(ip)!.text)));
+export function placePods({ pods, outside, host }: LabFile): readonly FilePod[] {
+  const places = [...pods, outside, host];
+  const taken = new Set(places.flatMap(({ ips = [] }) => ips.map((ip) => parseCidr(ip)!.text)));
   let next = FIRST_ADDRESS;
   const addresses = (): readonly string[] => {
     for (; next <= 254;) {
@@ -56,6 +53,7 @@ export function placePods({ pods }: LabFile): readonly LabPod[] {
     mac: `02:65:00:00:00:${(i + 1).toString(16).padStart(2, '0')}`,
     ips: pod.ips ?? addresses(),
     serve: pod.serve,
+    workloadId: `${NAMESPACE}/${pod.name}`,
   }));
 }
 
@@ -65,7 +63,7 @@ function labelsOf({ labels }: LabFilePod): SelectorLabels {
 }
 
 /** The state of the node, complete. */
-export function labModel(file: LabFile, pods: readonly LabPod[]): FelixModel {
+export function labModel(file: LabFile, pods: readonly FilePod[]): FelixModel {
   const ipSets = new Map<string, IpSet>();
   /** The id of the set of the pods that a selector selects, as Felix makes both. */
   const setOf = (labels: SelectorLabels): string => {
@@ -79,21 +77,30 @@ export function labModel(file: LabFile, pods: readonly LabPod[]): FelixModel {
   const open = [anyRule('allow')];
   const profile: Profile = { name: PROFILE, inboundRules: open, outboundRules: open };
   return {
-    config: new Map([['FelixHostname', 'lab']]),
+    config: new Map([
+      ['FelixHostname', HOSTNAME],
+      // As in Calico's manifests. Felix's own default is Drop.
+      ['DefaultEndpointToHostAction', 'Accept'],
+    ]),
     ipSets,
     policies: new Map(policies.map((policy) => [policyKey(policy.id), policy])),
     profiles: new Map([[PROFILE, profile]]),
     workloads: new Map(endpoints.map((endpoint) => [workloadKey(endpoint.id), endpoint])),
     hostEndpoints: new Map(),
-    hosts: new Map(),
+    hosts: new Map([[HOSTNAME, hostOf(file)]]),
     pools: new Map(),
     inSync: true,
   };
 }
 
-/** As Felix writes them in the status of an endpoint. */
-export function workloadIdOf(pod: Pick<LabPod, 'name'>): string {
-  return `${NAMESPACE}/${pod.name}`;
+function hostOf({ host }: LabFile): HostMetadata {
+  const v4 = host.ips.find(isIPv4);
+  const v6 = host.ips.find((ip) => !isIPv4(ip));
+  return {
+    hostname: HOSTNAME,
+    ipv4Addr: v4 === undefined ? '' : asNet(v4),
+    ipv6Addr: v6 === undefined ? '' : asNet(v6),
+  };
 }
 
 function asNet(ip: string): string {
@@ -145,7 +152,7 @@ function portRange(port: number | string): PortRange {
   return { first, last };
 }
 
-function endpointOf(pod: LabPod, policies: readonly LabFilePolicy[]): WorkloadEndpoint {
+function endpointOf(pod: FilePod, policies: readonly LabFilePolicy[]): WorkloadEndpoint {
   const applied = policies
     .filter(({ selector }) => selects(selector, pod.labels))
     .sort((a, b) => (a.order ?? Infinity) - (b.order ?? Infinity) || (a.name < b.name ? -1 : 1));
@@ -158,7 +165,7 @@ function endpointOf(pod: LabPod, policies: readonly LabFilePolicy[]): WorkloadEn
     defaultAction: 'Deny',
   };
   return {
-    id: { orchestratorId: 'k8s', workloadId: workloadIdOf(pod), endpointId: 'eth0' },
+    id: { orchestratorId: 'k8s', workloadId: pod.workloadId, endpointId: 'eth0' },
     state: 'active',
     name: pod.interface,
     mac: pod.mac,

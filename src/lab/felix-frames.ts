@@ -25,15 +25,14 @@ const FORM = 'v3.33';
 
 let loaded: protobuf.Root | undefined;
 
-/** A message type of the form. */
-export function felixType(name: 'ToDataplane' | 'FromDataplane'): protobuf.Type {
+function toDataplane(): protobuf.Type {
   loaded ??= new protobuf.Root().loadSync(path.join(protoFolder(), `${FORM}.proto`));
-  return loaded.lookupType(`felix.${name}`);
+  return loaded.lookupType('felix.ToDataplane');
 }
 
 /** Frames (8-byte little-endian length, message), numbered from `firstSequenceNumber`. */
 export function encodeFrames(payloads: readonly Payload[], firstSequenceNumber = 0): Uint8Array {
-  const type = felixType('ToDataplane');
+  const type = toDataplane();
   const chunks = payloads.flatMap((payload, index) => {
     const message = { ...payload, sequenceNumber: firstSequenceNumber + index };
     const bytes = type.encode(type.fromObject(message)).finish();

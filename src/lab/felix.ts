@@ -1,10 +1,10 @@
-/** The lab's Felix: says the state of the node to a driver that listens on a unix socket, and hears what it reports. */
+/** The lab's Felix: writes its stream to a driver that listens on a unix socket, and hears what it reports. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import protobuf from 'protobufjs';
 import { z } from 'zod';
 import { CalicoP4Error } from '../errors';
 import { createFrameDecoder } from '../driver/felix/frame-decoder';
 import { connectFelixSocket, type FelixStreams } from '../driver/felix/felix-streams';
-import { encodeFrames, felixType, type Payload } from './felix-frames';
 
 export interface LabFelix {
   /** Resolves when the driver has reported all these workloads up. @throws CalicoP4Error FELIX_LINK_CLOSED, TARGET_WRITE_FAILED */
@@ -15,6 +15,16 @@ export interface LabFelix {
 /** Milliseconds for the driver to listen. */
 const PATIENCE = 15_000;
 
+/** Of FromDataplane, what is the same in all forms of the contract: a recording may speak any. */
+const FROM_DATAPLANE = protobuf.Root.fromJSON({
+  nested: {
+    FromDataplane: { fields: { workloadEndpointStatusUpdate: { type: 'Update', id: 6 } } },
+    Update: { fields: { id: { type: 'EndpointId', id: 1 }, status: { type: 'Status', id: 2 } } },
+    EndpointId: { fields: { workloadId: { type: 'string', id: 3 } } },
+    Status: { fields: { status: { type: 'string', id: 1 } } },
+  },
+}).lookupType('FromDataplane');
+
 const endpointStatus = z.object({
   workloadEndpointStatusUpdate: z.object({
     id: z.object({ workloadId: z.string() }),
@@ -23,16 +33,15 @@ const endpointStatus = z.object({
 });
 
 /** @throws CalicoP4Error FELIX_LINK_CLOSED when no driver listens */
-export async function startLabFelix(socketPath: string, payloads: readonly Payload[]): Promise<LabFelix> {
+export async function startLabFelix(socketPath: string, stream: Uint8Array): Promise<LabFelix> {
   const { input, output } = await connectPatiently(socketPath);
   const statuses = new Map<string, string>();
   const decoder = createFrameDecoder();
-  const type = felixType('FromDataplane');
   let ended = false;
   let wake: () => void = () => undefined;
   input.on('data', (chunk: Uint8Array) => {
     for (const message of decoder.push(chunk)) {
-      const { data } = endpointStatus.safeParse(type.toObject(type.decode(message)));
+      const { data } = endpointStatus.safeParse(FROM_DATAPLANE.toObject(FROM_DATAPLANE.decode(message)));
       if (data === undefined) continue;
       const { id, status } = data.workloadEndpointStatusUpdate;
       statuses.set(id.workloadId, status.status);
@@ -45,7 +54,7 @@ export async function startLabFelix(socketPath: string, payloads: readonly Paylo
   };
   input.on('error', end);
   input.on('close', end);
-  output.write(encodeFrames(payloads));
+  output.write(stream);
 
   return {
     async allUp(workloadIds, milliseconds) {

@@ -8,6 +8,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { CalicoP4Error } from '../errors';
 import { parseCidr } from '../translators/address';
+import { HOST, HOST_IPS, OUTSIDE, OUTSIDE_IPS } from './places';
 import { parseSelector } from './selector';
 
 /** Namespaces and engine ports are plenty; this keeps addresses in one /24. */
@@ -80,21 +81,35 @@ const policy = z.strictObject({
   egress: z.array(rule).optional(),
 });
 
+/** At most one of each family. */
+const addresses = z
+  .array(z.string().refine((text) => isIP(text) !== 0, 'give an address without a prefix length'))
+  .min(1)
+  .refine((ips) => new Set(ips.map(isIP)).size === ips.length, 'give at most one address of each family');
+
 const pod = z.strictObject({
-  name: podName,
+  name: podName.refine(
+    (name) => name !== OUTSIDE && name !== HOST,
+    `${OUTSIDE} and ${HOST} are no pods: give another name`,
+  ),
   labels: z.record(labelText, labelValue).default({}),
-  /** At most one address of each family. */
-  ips: z
-    .array(z.string().refine((text) => isIP(text) !== 0, 'give an address without a prefix length'))
-    .min(1)
-    .refine((ips) => new Set(ips.map(isIP)).size === ips.length, 'give at most one address of each family')
-    .optional(),
+  ips: addresses.optional(),
   /** TCP ports on which a small HTTP server answers. */
   serve: z.array(port).default([]),
 });
 
+/** The world behind the uplink, and the node's own stack: a namespace each. */
+const outside = z
+  .strictObject({ ips: addresses.default([...OUTSIDE_IPS]), serve: z.array(port).default([]) })
+  .prefault({});
+const host = z
+  .strictObject({ ips: addresses.default([...HOST_IPS]), serve: z.array(port).default([]) })
+  .prefault({});
+
 const schema = z.strictObject({
   pods: z.array(pod).min(1).max(MOST_PODS),
+  outside,
+  host,
   policies: z.array(policy).default([]),
 });
 
@@ -131,7 +146,7 @@ export function parseLabFile(text: string, path: string): LabFile {
   throw new CalicoP4Error('CONFIG_INVALID', `${path}: ${problems.join('; ')}`);
 }
 
-function repetitions({ pods, policies }: LabFile): string[] {
+function repetitions({ pods, policies, outside, host }: LabFile): string[] {
   const twice = (what: string, names: readonly string[]): string[] =>
     [...new Set(names.filter((name, i) => names.indexOf(name) !== i))].map(
       (name) => `${what} ${name} is there twice`,
@@ -139,7 +154,7 @@ function repetitions({ pods, policies }: LabFile): string[] {
   return [
     ...twice('pod', pods.map(({ name }) => name)), // prettier-ignore
     ...twice('policy', policies.map(({ name }) => name)), // prettier-ignore
-    ...twice('address', pods.flatMap(({ ips = [] }) => ips.map((ip) => parseCidr(ip)?.text ?? ip))), // prettier-ignore
+    ...twice('address', [...pods, outside, host].flatMap(({ ips = [] }) => ips.map((ip) => parseCidr(ip)?.text ?? ip))), // prettier-ignore
   ];
 }
 

@@ -8,8 +8,8 @@ export interface LabPaths {
   readonly name: string;
   readonly folder: string;
   readonly state: string;
-  /** The copy of the lab file that is in force. */
-  readonly file: string;
+  /** The copy of the lab file, or of the recording, that is in force. */
+  readonly source: string;
   readonly log: string;
   readonly driverConfig: string;
   readonly felixSocket: string;
@@ -30,7 +30,7 @@ export function labPaths(name: string): LabPaths {
     name,
     folder,
     state: file('state.json'),
-    file: file('lab.yaml'),
+    source: file('source'),
     log: file('lab.log'),
     driverConfig: file('driver.yaml'),
     felixSocket: file('felix.sock'),
@@ -40,10 +40,17 @@ export function labPaths(name: string): LabPaths {
   };
 }
 
-/** Of the network namespace of a pod. */
-export function namespaceOf(lab: LabPaths, pod: string): string {
-  return `calico-p4-${lab.name}-${pod}`;
+/** The network namespace of a pod, of the world outside, of the host. */
+export function namespaceOf(lab: LabPaths, place: string): string {
+  return `calico-p4-${lab.name}-${place}`;
 }
+
+const place = z.strictObject({
+  name: z.string(),
+  namespace: z.string(),
+  ips: z.array(z.string()),
+  serve: z.array(z.number()),
+});
 
 const schema = z.strictObject({
   phase: z.enum(['starting', 'up', 'failed']),
@@ -51,17 +58,27 @@ const schema = z.strictObject({
   why: z.string().optional(),
   /** The process of switch, driver and Felix; `started` is its start time, so that a later process with its number is not taken for it. */
   daemon: z.strictObject({ pid: z.number().int().min(2), started: z.string() }).optional(),
-  pods: z.array(
+  /** What Felix says; the path is that of the copy. */
+  source: z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('file'), path: z.string() }),
     z.strictObject({
-      name: z.string(),
-      namespace: z.string(),
+      kind: z.literal('recording'),
+      path: z.string(),
+      at: z.union([z.enum(['insync', 'end']), z.number()]),
+      most: z.number(),
+    }),
+  ]),
+  pods: z.array(
+    place.extend({
       interface: z.string(),
-      ips: z.array(z.string()),
-      serve: z.array(z.number()),
       /** P4 port; undefined until the driver has given it one. */
       port: z.number().optional(),
     }),
   ),
+  /** Endpoints of a recording for which no pod is made. */
+  left: z.number(),
+  outside: place,
+  host: place,
 });
 
 export type LabState = Readonly<z.infer<typeof schema>>;

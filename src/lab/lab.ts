@@ -1,21 +1,13 @@
 /** `lab up` and `lab down`: what they make and remove on the machine. */
 import { spawn } from 'node:child_process';
-import {
-  closeSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { CalicoP4Error } from '../errors';
-import { labModel, placePods } from './cluster';
-import { readLabFile } from './lab-file';
-import { requireEngine } from './lab-node';
+import { LAB_PORTS, requireEngine } from './lab-node';
 import { type LabPaths, type LabState, namespaceOf, readState, removeState, writeState } from './lab-state';
+import type { LabPlace } from './places';
+import { keepSource, type LabSource, planLab } from './plan';
 import { addNamespace, deleteNamespace, namespaces, processesIn } from './pod-network';
 import { endProcesses, processesWith, startTime } from './processes';
 
@@ -32,31 +24,34 @@ export function requireRoot(): void {
  * Builds the lab and returns when every pod is connected, with its policy in force. What was made is removed again when it fails.
  *
  * @param program the command line that starts a command of calico-p4
- * @throws CalicoP4Error CONFIG_INVALID for the file; USAGE when a lab is there; what the daemon failed with
+ * @throws CalicoP4Error CONFIG_INVALID for the file; FELIX_* for the recording; USAGE when a lab is there; what the daemon failed with
  */
-export async function labUp(lab: LabPaths, file: string, program: readonly string[]): Promise<LabState> {
+export async function labUp(lab: LabPaths, source: LabSource, program: readonly string[]): Promise<LabState> {
   requireNone(lab);
   requireEngine();
-  const labFile = readLabFile(file);
-  const pods = placePods(labFile);
-  labModel(labFile, pods);
-  const taken = namespaces().filter((name) => pods.some((pod) => name === namespaceOf(lab, pod.name)));
+  const plan = await planLab(source);
+  const places = [...plan.pods, plan.outside, plan.host];
+  const taken = namespaces().filter((name) => places.some((place) => name === namespaceOf(lab, place.name)));
   if (taken.length > 0)
     throw new CalicoP4Error('USAGE', `namespaces of the lab's names are there already: ${taken.join(', ')}`);
+  const stateOf = ({ name, ips, serve }: LabPlace): LabState['host'] => ({
+    name,
+    namespace: namespaceOf(lab, name),
+    ips: [...ips],
+    serve: [...serve],
+  });
   writeState(lab, {
     phase: 'starting',
-    pods: pods.map(({ name, interface: device, ips, serve }) => ({
-      name,
-      namespace: namespaceOf(lab, name),
-      interface: device,
-      ips: [...ips],
-      serve: [...serve],
-    })),
+    source: { ...source, path: lab.source },
+    pods: plan.pods.map((pod) => ({ ...stateOf(pod), interface: pod.interface })),
+    left: plan.left,
+    outside: stateOf(plan.outside),
+    host: stateOf(plan.host),
   });
   try {
-    copyFileSync(file, lab.file);
+    keepSource(source, plan, lab.source);
     writeFileSync(lab.driverConfig, stringify(driverConfig(lab)));
-    for (const pod of pods) addNamespace(namespaceOf(lab, pod.name), pods);
+    for (const { name } of places) addNamespace(namespaceOf(lab, name), places);
     return await startDaemon(lab, program);
   } catch (error) {
     const log = lastLines(lab.log) + lastLines(`${lab.engineSocket}.log`);
@@ -81,7 +76,7 @@ export async function labDown(lab: LabPaths): Promise<boolean> {
   // Its socket is ours alone, so what listens there is our engine.
   await endProcesses(processesWith(['--socket', lab.engineSocket]));
   const there = namespaces();
-  for (const { namespace } of state.pods) {
+  for (const { namespace } of [...state.pods, state.outside, state.host]) {
     if (there.includes(namespace)) await endProcesses(processesIn(namespace));
     deleteNamespace(namespace);
   }
@@ -108,6 +103,7 @@ function requireNone(lab: LabPaths): void {
 function driverConfig(lab: LabPaths): object {
   return {
     target: { address: lab.target },
+    ports: LAB_PORTS,
     felix: { link: `unix:${lab.felixSocket}` },
     metrics: { listen: '' },
     namesFile: lab.names,

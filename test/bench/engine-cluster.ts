@@ -22,6 +22,7 @@ export const MEMORY_PORT: PortSpec = {
   netns: '',
   mtu: 0,
   mac: '',
+  vlan: 0,
   persistent: false,
 };
 
@@ -56,12 +57,10 @@ export async function withEngine<T>(
   }
 }
 
-/** An engine, a P4Runtime server and a driver of its own, with a synthetic cluster's rows: all policies are some pod's. */
-export function withCluster<T>(
-  members: number,
-  policies: number,
+/** An engine, a P4Runtime server and a driver of its own, without rows yet. */
+export function withDriver<T>(
   options: readonly string[],
-  work: (running: Running) => Promise<T>,
+  work: (running: Pick<Running, 'engine' | 'driver'>) => Promise<T>,
 ): Promise<T> {
   return withEngine(options, async (engine, folder) => {
     const listen = { address: `unix:${join(folder, 'p4rt.sock')}`, deviceId: 1n };
@@ -75,22 +74,33 @@ export function withCluster<T>(
       );
       try {
         const driver = await createNode({ reconciler: target.reconciler, ports: EMBEDDED_PORTS });
-        const builder = cluster({
-          members,
-          policies,
-          pods: PODS,
-          policiesOfAPod: Math.ceil(policies / PODS),
-        });
-        const [seconds, { applied }] = await timed(() => driver.program(builder.model));
-        if (applied.failed.size > 0) throw new Error(`${applied.failed.size} rows were not taken`);
-        for (let port = 0; port < EMBEDDED_PORTS.firstPod + PODS; port++)
-          await engine.attach(port, MEMORY_PORT);
-        return await work({ engine, driver, builder, rows: applied.written, seconds });
+        return await work({ engine, driver });
       } finally {
         target.close();
       }
     } finally {
       await server.stop();
     }
+  });
+}
+
+/** The same with a synthetic cluster's rows: all policies are some pod's. */
+export function withCluster<T>(
+  members: number,
+  policies: number,
+  options: readonly string[],
+  work: (running: Running) => Promise<T>,
+): Promise<T> {
+  return withDriver(options, async ({ engine, driver }) => {
+    const builder = cluster({
+      members,
+      policies,
+      pods: PODS,
+      policiesOfAPod: Math.ceil(policies / PODS),
+    });
+    const [seconds, { applied }] = await timed(() => driver.program(builder.model));
+    if (applied.failed.size > 0) throw new Error(`${applied.failed.size} rows were not taken`);
+    for (let port = 0; port < EMBEDDED_PORTS.firstPod + PODS; port++) await engine.attach(port, MEMORY_PORT);
+    return work({ engine, driver, builder, rows: applied.written, seconds });
   });
 }

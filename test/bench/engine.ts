@@ -1,8 +1,8 @@
 /**
  * The native engine on one core, with packets from memory: a program that parses and emits, one with an exact table, and the real
  * pipeline, with the rows that the compiler makes for 100,000 addresses and 1 or 5,000 policies. Ratios are to the table of 100,000
- * entries, measured again before every round. Not measured here: the same rules as an ACL table, pods (TAP) against the kernel
- * and against OVS-DPDK.
+ * entries, measured again before every round. The same rules as a ternary table: acl.ts; pods over TAP against the kernel and
+ * OVS-DPDK: paths.ts.
  */
 import { EMBEDDED_PORTS } from '../../src/cli/stream';
 import { findEngineBinary } from '../../src/p4switch/dpdk/binary';
@@ -50,7 +50,8 @@ async function meeting<T>(
   return result;
 }
 
-const BASE = 'exact table, 100,000 entries';
+/** What figures are shares of. */
+export const BASE = 'exact table, 100,000 entries';
 const PADDED = `parse and emit, ${INSTRUCTIONS} instructions more`;
 const REFERENCES = [
   ['parse and emit', { entries: 0 }],
@@ -62,7 +63,11 @@ const REFERENCES = [
 /** Packets a second by name. */
 type Rates = ReadonlyMap<string, number>;
 
-async function referenceRates(client: EngineClient, flows: readonly Flow[], seconds: number): Promise<Rates> {
+export async function referenceRates(
+  client: EngineClient,
+  flows: readonly Flow[],
+  seconds: number,
+): Promise<Rates> {
   const rates = new Map<string, number>();
   for (const [name, reference] of REFERENCES) {
     await loadReference(client, reference);
@@ -75,7 +80,7 @@ async function referenceRates(client: EngineClient, flows: readonly Flow[], seco
   return rates;
 }
 
-async function pipelineRates(
+export async function pipelineRates(
   running: Running,
   flows: readonly Flow[],
   news: readonly PortFrame[],

@@ -1,6 +1,8 @@
 /** One measurement in this process: `measure.js NAME [--quick]`. The last line of stdout is JSON. */
 import { growHeapSlowly } from '../../src/driver/heap';
+import { acl } from './acl';
 import { engine } from './engine';
+import { paths } from './paths';
 import { churn, packets, snapshot, stages } from './recorded';
 import { synthetic } from './synthetic';
 
@@ -13,6 +15,8 @@ const measurements: Readonly<Record<string, () => Promise<never>>> = {
   churn: () => churn(quick),
   packets: () => packets(quick),
   engine: () => engine(quick),
+  acl: () => acl(quick),
+  paths: () => paths(quick),
   'synthetic-tenth': () => synthetic(quick ? 0.01 : 0.1),
   'synthetic-full': () => synthetic(quick ? 0.1 : 1),
 };

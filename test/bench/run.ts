@@ -13,6 +13,8 @@ const NAMES = [
   'synthetic-full',
   'churn',
   'engine',
+  'acl',
+  'paths',
 ] as const;
 const RATIOS = ['one member ms', 'one rule ms', 'new pod ms'] as const;
 

@@ -16,6 +16,7 @@ const FILE = z.array(
       netns: z.string(),
       mtu: z.number(),
       mac: z.string(),
+      vlan: z.number().default(0),
       persistent: z.boolean(),
     }),
   ]),
@@ -31,9 +32,9 @@ export function readPortFile(file: string): ReadonlyMap<number, PortSpec> {
 }
 
 export function writePortFile(file: string, ports: ReadonlyMap<number, PortSpec>): void {
-  const plain = [...ports].map(([port, { kind, name, netns, mtu, mac, persistent }]) => [
+  const plain = [...ports].map(([port, { kind, name, netns, mtu, mac, vlan, persistent }]) => [
     port,
-    { kind, name, netns, mtu, mac, persistent },
+    { kind, name, netns, mtu, mac, vlan, persistent },
   ]);
   writeFileSync(`${file}.new`, `${JSON.stringify(plain)}\n`, { mode: 0o600 });
   renameSync(`${file}.new`, file);

@@ -14,6 +14,8 @@ export interface PortSpec {
   readonly mtu: number;
   /** `02:00:00:00:00:01`; empty: as it is. */
   readonly mac: string;
+  /** Frames have this tag outside, and none inside the engine: packet and device. 0: as they are. */
+  readonly vlan: number;
   /** TAP: stays, with its addresses, when the engine ends. */
   readonly persistent: boolean;
 }
@@ -36,6 +38,7 @@ export interface PortCounters {
 
 const PERSIST = 1;
 const UP = 2;
+const VLAN = 4;
 const REMOVE = 1;
 const NO_MAC = '00:00:00:00:00:00';
 
@@ -44,11 +47,12 @@ export async function attachPort(link: EngineLink, port: number, spec: PortSpec)
   const w = new ByteWriter()
     .u16(port)
     .u8(PORT_KINDS.indexOf(spec.kind) + 1)
-    .u8((spec.persistent ? PERSIST : 0) | UP)
+    .u8((spec.persistent ? PERSIST : 0) | UP | (spec.vlan > 0 ? VLAN : 0))
     .u16(spec.mtu)
     .raw(Buffer.from((spec.mac === '' ? NO_MAC : spec.mac).replaceAll(':', ''), 'hex'))
     .name(spec.name)
     .name(spec.netns);
+  if (spec.vlan > 0) w.u16(spec.vlan);
   await link.request(Op.attach, w.finish());
 }
 
@@ -79,6 +83,7 @@ function readPort(r: ByteReader): PortState {
     .replace(/..(?!$)/g, '$&:');
   const name = r.name();
   const netns = r.name();
+  const vlan = (flags & VLAN) !== 0 ? r.u16() : 0;
   return {
     port,
     kind,
@@ -86,6 +91,7 @@ function readPort(r: ByteReader): PortState {
     netns,
     mtu,
     mac: mac === NO_MAC ? '' : mac,
+    vlan,
     persistent: (flags & PERSIST) !== 0,
     gone: r.u8() === 1,
     counters: {
@@ -106,12 +112,13 @@ export function samePort(a: PortSpec, b: PortSpec): boolean {
     a.netns === b.netns &&
     a.mtu === b.mtu &&
     a.mac === b.mac &&
+    a.vlan === b.vlan &&
     a.persistent === b.persistent
   );
 }
 
 /**
- * `NUMBER=KIND:NAME[@NETNS][,mtu=N][,mac=M]`, for example `2=tap:eth0@/run/netns/pod-a,mtu=1450`.
+ * `NUMBER=KIND:NAME[@NETNS][,mtu=N][,mac=M][,vlan=ID]`, for example `2=tap:eth0@/run/netns/pod-a,mtu=1450`, `0=packet:eth1,vlan=100`.
  *
  * @throws CalicoP4Error USAGE
  */
@@ -128,12 +135,21 @@ export function parsePort(text: string): { readonly port: number; readonly spec:
   if (kind === undefined) throw usage(`the kind is one of ${PORT_KINDS.join(', ')}`);
   let mtu = 0;
   let mac = '';
+  let vlan = 0;
   for (const option of options) {
     const [key, value = ''] = option.split('=');
     if (key === 'mtu' && /^\d{2,4}$/.test(value)) mtu = Number(value);
     else if (key === 'mac' && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(value)) mac = value.toLowerCase();
-    else throw usage(`'${option}' is not known; options are mtu=N and mac=aa:bb:cc:dd:ee:ff`);
+    else if (key === 'vlan' && isVlan(value)) vlan = Number(value);
+    else throw usage(`'${option}' is not known; options are mtu=N, mac=aa:bb:cc:dd:ee:ff and vlan=1 to 4094`);
   }
-  const spec = { kind, name: parts[3] ?? '', netns: parts[4] ?? '', mtu, mac, persistent: kind === 'tap' };
+  if (vlan > 0 && kind !== 'packet' && kind !== 'device')
+    throw usage('only packet sockets and devices have a VLAN');
+  const persistent = kind === 'tap';
+  const spec = { kind, name: parts[3] ?? '', netns: parts[4] ?? '', mtu, mac, vlan, persistent };
   return { port: Number(parts[1]), spec };
+}
+
+function isVlan(text: string): boolean {
+  return /^[1-9]\d{0,3}$/.test(text) && Number(text) <= 4094;
 }

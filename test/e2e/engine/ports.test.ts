@@ -116,6 +116,7 @@ describeEngine('ports of the engine', { root: true }, () => {
     netns,
     mtu: 1500,
     mac: '',
+    vlan: 0,
     persistent: true,
     ...more,
   });
@@ -214,6 +215,23 @@ s.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x81\\x00\\x00\\x07\\x08\\x00' + bytes(5
     expect(await a.node(udpScript('10.9.0.2', 10))).toBe('10');
   });
 
+  it('are DPDK devices on a VLAN: the tag is outside only', async () => {
+    await engine.stop();
+    engine = await startEngine(['--device', 'net_ring0']);
+    d = await engine.run(PROGRAM, spec);
+    // What comes back without the tag of 7 would be dropped.
+    await attachPort(engine.link, 5, { ...tap(''), kind: 'device', name: 'net_ring0', mtu: 0, vlan: 7 });
+    const a = await pod(2, '10.9.0.1/24');
+    const b = await pod(3, '10.9.0.2/24');
+    await write(...wire(2, 5), ...wire(5, 3), ...wire(3, 2));
+    await serve(b);
+    expect(await a.node(udpScript('10.9.0.2', 1000))).toBe('1000');
+    expect(await a.node(tcpScript('10.9.0.2', 300_000))).toBe('ok');
+    expect(await engine.client.registers(d, 'tagged', 0, 1)).toEqual([0n]);
+    const device = (await listPorts(engine.link)).find((p) => p.port === 5)!;
+    expect(device).toMatchObject({ vlan: 7, counters: { rxDropped: 0n } });
+  });
+
   it('see a transaction on two tables at one moment, under traffic', async () => {
     const a = await pod(2, '10.9.0.1/24');
     const b = await pod(3, '10.9.0.2/24');
@@ -299,6 +317,13 @@ s.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x81\\x00\\x00\\x07\\x08\\x00' + bytes(5
       9,
       { ...tap(''), kind: 'device', name: '0000:ff:1f.7' } as const,
       /no device/,
+    ],
+    ['a VLAN on a TAP', 9, tap('', { vlan: 7 }), /only packet sockets and devices have VLANs/],
+    [
+      'a VLAN that is none',
+      9,
+      { ...tap('', { vlan: 4095 }), kind: 'packet' } as const,
+      /there are 1 to 4094/,
     ],
     ['an MTU that is too large', 9, tap('', { mtu: 9001 }), /at most 9000/],
   ])('refuse %s', async (_, port, request, words) => {

@@ -35,7 +35,7 @@ import { describeEngine, engineBinary } from './engine';
 import { Namespace } from './namespaces';
 
 const { INSERT, MODIFY, DELETE } = Update_Type;
-const MEMORY: PortSpec = { kind: 'memory', name: '', netns: '', mtu: 0, mac: '', persistent: false };
+const MEMORY: PortSpec = { kind: 'memory', name: '', netns: '', mtu: 0, mac: '', vlan: 0, persistent: false };
 
 const byType = (type: number, port: number): PartialEntity => ({
   $case: 'tableEntry',

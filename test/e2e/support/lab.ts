@@ -56,6 +56,22 @@ for _ in range(2):
 print(found)
 `;
 
+/** The addresses that answer on the way to an IPv4 address: one that says that the time to live is over, then the address. */
+export const HOPS = `
+import select, socket, sys
+to = sys.argv[1]
+icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)
+for ttl in range(1, 4):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+    # Nobody listens there: the last one says so.
+    s.sendto(b'calico-p4', (to, 33434))
+    if not select.select([icmp], [], [], 2)[0]: print('silence'); continue
+    _, (sender, _) = icmp.recvfrom(2000)
+    print(sender)
+    if sender == to: break
+`;
+
 /** One HTTP request: the body, refused, or silence. */
 export const CONNECTED = `
 import socket, sys

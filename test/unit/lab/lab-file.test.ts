@@ -16,9 +16,10 @@ function messageOf(text: string): string {
 }
 
 test('the example is one', () => {
-  const { pods, policies } = readLabFile(path.join(__dirname, '../../../examples/lab.yaml'));
+  const { pods, policies, outside, host } = readLabFile(path.join(__dirname, '../../../examples/lab.yaml'));
   expect(pods.map(({ name }) => name)).toEqual(['web', 'client', 'stranger']);
   expect(policies[0]).toMatchObject({ name: 'web', selector: { app: 'web' } });
+  expect([outside, host]).toMatchObject([{ ips: ['192.0.2.9', '2001:db8:ffff::9'] }, { serve: [] }]);
   expect(policies[0]!.ingress!.map(({ protocol }) => protocol)).toEqual(['TCP', 'ICMP', 'ICMPv6']);
 });
 
@@ -29,6 +30,21 @@ test.each([
   ['a key that is not known', `${POD}nodes: []`, 'lab.yaml: Unrecognized key: "nodes"'],
   ['a name that is no name', 'pods: [{ name: Web }]', 'pod Web: name: give lower-case letters'],
   ['a name that is too long for an interface', 'pods: [{ name: abcdefghijkl }]', 'pod abcdefghijkl: name: '],
+  [
+    'a pod that is called as the world is',
+    'pods: [{ name: outside }]',
+    'pod outside: name: outside and host are',
+  ],
+  [
+    'a host that has the address of a pod',
+    'pods: [{ name: a, ips: [192.0.2.1] }]',
+    'address 192.0.2.1/32 is there twice',
+  ],
+  [
+    'an outside with labels',
+    `${POD}outside: { labels: {} }`,
+    'lab.yaml: outside: Unrecognized key: "labels"',
+  ],
   ['a pod without a name', 'pods: [{ labels: {} }]', 'pod number 1: name: '],
   ['two pods of a name', 'pods: [{ name: a }, { name: a }]', 'pod a is there twice'],
   ['a label that is none', 'pods: [{ name: web, labels: { app: "a b" } }]', 'pod web: labels.app: '],

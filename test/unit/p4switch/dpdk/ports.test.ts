@@ -1,7 +1,7 @@
 import { chooseEngine } from '../../../../src/cli/switch';
 import { parsePort } from '../../../../src/p4switch/dpdk/ports';
 
-const plain = { netns: '', mtu: 0, mac: '', persistent: false };
+const plain = { netns: '', mtu: 0, mac: '', vlan: 0, persistent: false };
 
 it.each([
   [
@@ -19,6 +19,7 @@ it.each([
     0,
     { ...plain, kind: 'packet', name: 'ens3', mac: '02:00:00:00:00:0a' },
   ],
+  ['0=packet:ens3,vlan=100', 0, { ...plain, kind: 'packet', name: 'ens3', vlan: 100 }],
   ['0=device:0000:03:00.0', 0, { ...plain, kind: 'device', name: '0000:03:00.0' }],
   ['7=memory:', 7, { ...plain, kind: 'memory', name: '' }],
 ])('--port %s', (text, port, spec) => {
@@ -35,6 +36,9 @@ it.each([
   '2=tap:eth0,mtu=12345',
   '2=tap:eth0,mac=1',
   '2=tap:eth0,up',
+  '2=tap:eth0,vlan=7',
+  '0=packet:ens3,vlan=0',
+  '0=packet:ens3,vlan=4095',
 ])('--port %s is refused', (text) => {
   expect(() => parsePort(text)).toThrow(/--port/);
 });
