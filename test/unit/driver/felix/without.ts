@@ -76,8 +76,8 @@ type Changeable = { -readonly [K in keyof WorkloadEndpoint]: WorkloadEndpoint[K]
 
 /** As releases before 3.30 have it: endpoints without limits and DSCP. */
 export function withoutQos(model: FelixModel): FelixModel {
-  const workloads = new Map(
-    [...model.workloads].map(([key, workload]) => [key, { ...workload } as Changeable]),
+  const workloads = new Map<string, Changeable>(
+    [...model.workloads].map(([key, workload]) => [key, { ...workload }]),
   );
   for (const workload of workloads.values()) {
     delete workload.qos;
