@@ -6,7 +6,7 @@ SHELL := /bin/bash
 STAMPS := .stamps
 SOURCES := $(shell find src -name '*.ts')
 
-.PHONY: help run test bench fuzz build engine types lint format clean
+.PHONY: help run test testbed bench fuzz build engine types lint format clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ test: build types lint $(STAMPS)/test-tools ## every check and every test
 	@$(MAKE) --no-print-directory -C native all asan
 	npx prettier --check .
 	npx jest
+	@scripts/build-testbed --where >/dev/null || echo "skipped: test/e2e/testbed, the tests with real parts (Felix, kube-apiserver, etcd), which are not built: make testbed"
+
+testbed: ## build the real parts that test/e2e/testbed needs, once, into a cache outside the tree (some 15 minutes of one processor)
+	@scripts/build-testbed
 
 fuzz: $(STAMPS)/generated ## hostile input for CALICO_P4_FUZZ_SECONDS (20 minutes); seeds are printed, CALICO_P4_FUZZ_SEED repeats one
 	CALICO_P4_FUZZ_SECONDS=$${CALICO_P4_FUZZ_SECONDS:-1200} npx jest --runInBand test/fuzz
@@ -28,7 +32,7 @@ bench: $(STAMPS)/generated ## measure: a table, and JSON in bench-results/ (BENC
 
 build: $(STAMPS)/build ## compile to dist/, for bin/calico-p4
 
-engine: ## compile the native engine to native/build/ (skipped with a message where libdpdk-dev is not installed)
+engine: ## compile the native engine and the program for calico-node to native/build/ (the engine is skipped with a message where libdpdk-dev is not installed)
 	@$(MAKE) --no-print-directory -C native
 
 types: $(STAMPS)/generated ## type-check everything, tests included

@@ -95,6 +95,11 @@ const schema = z
       .prefault({}),
     /** Where the driver leaves Calico's names of what is on the target, for `tables` and `trace`; "" writes none. */
     namesFile: z.string().default('/run/calico-p4/names.json'),
+    /**
+     * Where the driver keeps what the numbers on the target stand for, so that a restart writes nothing that has not changed; "" keeps
+     * nothing. Of use only as long as the target keeps its rows: a disk of its own is not needed.
+     */
+    journalFile: z.string().default('/run/calico-p4/journal'),
     logLevel: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
   })
   .refine(
@@ -196,7 +201,8 @@ function environmentKeys(): Map<string, readonly string[]> {
   }
   for (const file of ['ca', 'cert', 'key'])
     keys.set(`${ENV_PREFIX}TARGET_TLS_${file.toUpperCase()}`, ['target', 'tls', file]);
-  for (const name of ['namesFile', 'logLevel']) keys.set(`${ENV_PREFIX}${screaming(name)}`, [name]);
+  for (const name of ['namesFile', 'journalFile', 'logLevel'])
+    keys.set(`${ENV_PREFIX}${screaming(name)}`, [name]);
   return keys;
 }
 

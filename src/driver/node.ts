@@ -5,26 +5,31 @@
 import type { FelixModel } from '../model/model';
 import { workloadKey } from '../model/model';
 import type { ApplyResult, Reconciler } from '../p4target/reconciler';
+import type { RowsByTable } from '../p4target/row-tracker';
 import {
   activeWorkloads,
-  endpointRows,
-  type EndpointRows,
+  endpointParts,
   type NodePorts,
   type PlacedEndpoint,
 } from '../translators/endpoints';
 import { isLimit, type LimitFeatures, type NotEnforced } from '../translators/limits';
 import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
 import { createPolicyCompiler } from '../translators/policy/compiler';
-import { rowKey, sameContent, type Row } from '../translators/rows';
+import { partChanges, type RowParts } from '../translators/row-parts';
+import type { Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
+import type { Journal } from './journal';
 import { namesOf, NO_NAMES, type TargetNames } from './names';
 import { createPlacement } from './placement';
+import { createWatch } from './watch';
 
 export interface NodeOptions {
   readonly reconciler: Reconciler;
   readonly ports: NodePorts & { readonly firstPod: number };
   /** Default: those of the embedded switch. */
   readonly links?: NodeLinks;
+  /** Default: none, and a restart of the driver gives new numbers to most of what is on the target. */
+  readonly journal?: Pick<Journal, 'remembered' | 'note' | 'drop' | 'rows' | 'save' | 'settle'>;
 }
 
 export interface ProgramResult {
@@ -51,6 +56,12 @@ export interface Node {
    * @throws CalicoP4Error TARGET_*: the target could not be reached or written at all
    */
   program(model: FelixModel): Promise<ProgramResult>;
+  /**
+   * Writes the rows of the last `program` again to a target that was read or restarted since. Another controller's endpoints keep it from
+   * that: what their numbers stand for is for `program` to settle.
+   * @throws CalicoP4Error TARGET_*
+   */
+  restore(): Promise<void>;
   readonly names: TargetNames;
   readonly rows: readonly Row[];
   /** Rows on the target by table, as far as they were acknowledged. */
@@ -58,101 +69,121 @@ export interface Node {
 }
 
 /** Reads the target back first: what it holds keeps its place. */
-export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: NodeOptions): Promise<Node> {
+export async function createNode({
+  reconciler,
+  ports,
+  links = EMBEDDED_LINKS,
+  journal,
+}: NodeOptions): Promise<Node> {
+  if (journal !== undefined) reconciler.expect(journal.rows);
   await reconciler.load();
-  const found = [...reconciler.actual.values()].flatMap((table) => [...table.values()]);
-  const placement = createPlacement(ports.firstPod, found);
+  const found = rowsOf(reconciler.actual);
+  const placement = createPlacement(ports.firstPod, found, journal, reconciler.trusted);
   const features: LimitFeatures = { meters: reconciler.hasMeters };
-  const compiler = createPolicyCompiler();
+  const compiler = createPolicyCompiler(journal === undefined ? {} : { memory: journal });
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
   let describe: () => TargetNames = () => NO_NAMES;
-  let ways: ReadonlyMap<string, Row> = new Map();
-  let lastPrograms: readonly unknown[] = [];
-  /** What endpoints and their rows were made of, and what they are. */
+  /** The rows of endpoints that the reconciler was told last. */
+  let ways: RowParts = [];
+  /** An earlier call ended between taking some of `ways` away and telling what comes instead. */
+  let unsure = false;
+  const watchPrograms = createWatch();
+  /** What programs are made of changed since they were last on the target, or on their way to it. */
+  let programsMoved = false;
+  let hasPrograms = false;
+  const watchWays = createWatch();
+  /** Likewise what endpoints and their rows are made of. */
+  let waysMoved = false;
   let placed:
     | {
-        readonly of: readonly unknown[];
         readonly endpoints: readonly PlacedEndpoint[];
-        readonly found: EndpointRows;
+        readonly found: ReturnType<typeof endpointParts>;
       }
     | undefined;
+
+  /** Who is up and down, if nothing failed in the last call. */
+  let allUp: ({ readonly endpoints: readonly PlacedEndpoint[] } & ReturnType<typeof whoIsUp>) | undefined;
 
   return {
     get names() {
       return describe();
     },
     get rows() {
-      return [...reconciler.desired.values()].flatMap((table) => [...table.values()]);
+      return rowsOf(reconciler.desired);
     },
     rowCounts: () => new Map([...reconciler.actual].map(([table, held]) => [table, held.size])),
+    async restore() {
+      if (reconciler.loaded || placed === undefined) return;
+      await reconciler.load();
+      if (placement.avoid(rowsOf(reconciler.actual))) {
+        placed = undefined;
+        return;
+      }
+      await reconciler.apply();
+    },
     async program(model) {
       // Another connection: another controller may have been there, with endpoints of its own.
       if (!reconciler.loaded) {
         await reconciler.load();
         placed = undefined;
-        placement.avoid([...reconciler.actual.values()].flatMap((table) => [...table.values()]));
+        placement.avoid(rowsOf(reconciler.actual));
       }
       const began = performance.now();
-      const placedOf = [
-        ...model.workloads.values(),
-        ...model.hosts.values(),
-        ...model.hostEndpoints.values(),
-        ...model.pools.values(),
-        ...[...model.config].flat(),
-      ];
-      const sameWays = placed !== undefined && sameItems(placedOf, placed.of);
+      const { workloads, policies, profiles, hosts, hostEndpoints, pools, config } = model;
+      const placedOf = [workloads, hosts, hostEndpoints, pools, config].map((map) => map.values());
+      waysMoved = watchWays([...placedOf, config.keys()]) || waysMoved;
+      programsMoved = watchPrograms([policies, profiles, workloads].map((m) => m.values())) || programsMoved;
+      const sameWays = placed !== undefined && !waysMoved;
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
-      const found = sameWays ? placed!.found : endpointRows(model, endpoints, ports, links, features);
-      const waysNow = sameWays ? ways : new Map(found.rows.map((row) => [rowKey(row), row]));
-      const closing = sameWays
-        ? []
-        : [...ways].filter(([key, row]) => {
-            const now = waysNow.get(key);
-            return now === undefined || !sameContent(now, row);
-          });
+      const found = sameWays ? placed!.found : endpointParts(model, endpoints, ports, links, features);
+      const wayChanges = partChanges(ways, found.parts);
+      const opening = unsure ? found.parts.flat() : wayChanges.written;
+      unsure = true;
 
       // With the old and the new programs side by side, both complete for the old and the new labels, fewer endpoints
       // need to be shut while rows change. Without changed programs nothing is gained, and without MODIFY nothing either.
       let between: ApplyResult | undefined;
       let sideBySide = false;
-      const programs = [...model.policies.values(), ...model.profiles.values(), ...model.workloads.values()];
-      if (reconciler.canModify && lastPrograms.length > 0 && !sameItems(programs, lastPrograms)) {
+      if (reconciler.canModify && hasPrograms && programsMoved) {
         const transition = compiler.compile(model, endpoints, 'transition');
         describe = () => namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
         const { removed, written } = transition.changes;
-        const closed = closing.flatMap(([, row]) => (isLimit(row) ? [] : [row]));
+        const closed = wayChanges.removed.filter((row) => !isLimit(row));
         reconciler.changeDesired([...removed.values(), ...closed], written.values());
         sideBySide = transition.phase === 'transition';
+        journal?.save();
         between = await reconciler.apply(sideBySide);
       }
-      lastPrograms = programs;
+      programsMoved = false;
+      hasPrograms = policies.size + profiles.size + workloads.size > 0;
       const compiled = compiler.compile(model, endpoints);
       // There are thousands of them, and few are ever looked at.
       describe = () => namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports);
 
-      const down = new Set(model.workloads.keys());
+      const named = [...workloads.keys()];
       // Never all rows: there are tens of thousands, and few of them change.
       const { removed, written } = compiled.changes;
       reconciler.changeDesired(
-        [...removed.values(), ...closing.map(([, row]) => row)],
-        [...written.values(), ...(sameWays ? [] : waysNow.values())],
+        [...removed.values(), ...wayChanges.removed],
+        [...written.values(), ...opening],
       );
-      ways = waysNow;
-      placed = { of: placedOf, endpoints, found };
+      ways = found.parts;
+      unsure = false;
+      waysMoved = false;
+      placed = { endpoints, found };
       // After the transition the gates lead to the new programs, and what goes now is nothing that these ask for.
+      journal?.save();
       const applied = both(between, await reconciler.apply(sideBySide));
-      if (applied.failed.size === 0) compiler.settle();
+      if (applied.failed.size === 0) {
+        compiler.settle();
+        journal?.settle(reconciler.digest);
+      }
 
       const failures = endpointFailures(applied, endpoints);
-      const failedEps = new Set(failures.map(({ ep }) => ep));
-      const up = new Set<string>();
-      for (const { workload, ep } of endpoints) {
-        if (failedEps.has(ep)) continue;
-        const key = workloadKey(workload.id);
-        down.delete(key);
-        up.add(key);
-      }
+      const { up, down } =
+        failures.length === 0 && allUp?.endpoints === endpoints ? allUp : whoIsUp(named, endpoints, failures);
+      allUp = failures.length === 0 ? { endpoints, up, down } : undefined;
       const nodeFailures = failuresOfNode(applied, endpoints);
       return {
         applied,
@@ -168,8 +199,20 @@ export async function createNode({ reconciler, ports, links = EMBEDDED_LINKS }: 
   };
 }
 
-function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a.length === b.length && a.every((item, i) => item === b[i]);
+/** By workload key; `named` are all of the model. */
+function whoIsUp(
+  named: readonly string[],
+  endpoints: readonly PlacedEndpoint[],
+  failures: readonly EndpointFailure[],
+): { readonly up: ReadonlySet<string>; readonly down: ReadonlySet<string> } {
+  const failed = new Set(failures.map(({ ep }) => ep));
+  const whole = endpoints.filter(({ ep }) => !failed.has(ep));
+  const up = new Set(whole.map(({ workload }) => workloadKey(workload.id)));
+  return { up, down: new Set(named.filter((key) => !up.has(key))) };
+}
+
+function rowsOf(state: RowsByTable): readonly Row[] {
+  return [...state.values()].flatMap((table) => [...table.values()]);
 }
 
 /** What failed in the first apply was tried again by the second, whose word is the last. */

@@ -1,6 +1,6 @@
 /** What the outside sees of a running driver: collects the facts that metrics and health are made of, and serves them. */
 import type { Logger } from '../log';
-import { unsupportedSettings } from '../translators/unsupported-settings';
+import { unsupportedSettings, type UnsupportedSetting } from '../translators/unsupported-settings';
 import { liveness, readiness, type ApplyFailures, type HealthFacts } from './health';
 import type { FelixBatch, FelixLink } from './felix/felix-link';
 import { createMetrics } from './metrics';
@@ -13,7 +13,8 @@ export interface ObserverOptions {
   readonly listen: string;
   readonly log: Logger;
   readonly session: Pick<TargetSession, 'state' | 'losses' | 'held' | 'rows'>;
-  readonly link: Pick<FelixLink, 'model' | 'formCandidates'>;
+  /** Undefined while there is none. */
+  readonly felix: () => Pick<FelixLink, 'model' | 'formCandidates'> | undefined;
   readonly backlogBytes: () => number;
   /** Node.rowCounts. */
   readonly rowCounts: () => ReadonlyMap<string, number>;
@@ -27,23 +28,31 @@ export interface Observer {
   close(): void;
 }
 
+/** While there is no Felix. */
+const NO_SETTINGS: ReadonlyMap<string, string> = new Map();
+
 /** Milliseconds until an address that is taken is tried again. */
 const LISTEN_AGAIN = 5000;
 
 /** Policy does not wait for metrics: an address that is taken (by a driver that is about to end, for one) is logged and tried again. */
 export function createObserver(options: ObserverOptions): Observer {
-  const { listen, log, session, link } = options;
+  const { listen, log, session, felix } = options;
   let waiting = 0;
   let waitingSince: number | undefined;
   let applied: ApplyFailures | undefined;
   let lossesWhenApplied = 0;
+  const unsupported = (): readonly UnsupportedSetting[] =>
+    unsupportedSettings(felix()?.model.config ?? NO_SETTINGS);
   const metrics = createMetrics({
     now: () => performance.now() / 1000,
     target: () => session.state,
     targetLosses: () => session.losses,
     backlogBytes: options.backlogBytes,
-    formCandidates: () => link.formCandidates().map(({ name }) => name),
-    unsupportedSettings: () => unsupportedSettings(link.model.config).length,
+    formCandidates: () =>
+      felix()
+        ?.formCandidates()
+        .map(({ name }) => name) ?? [],
+    unsupportedSettings: () => unsupported().length,
     *tables() {
       for (const [table, rows] of options.rowCounts()) {
         yield { table, rows, size: session.rows.tableSize(table) };
@@ -52,7 +61,7 @@ export function createObserver(options: ObserverOptions): Observer {
   });
   const facts = (): HealthFacts => {
     const now = performance.now();
-    const felixInSync = link.model.inSync;
+    const felixInSync = felix()?.model.inSync ?? false;
     // A connection that nothing was applied on: what was known of the last one says nothing.
     if (!session.held || session.losses !== lossesWhenApplied) applied = undefined;
     // Time without a target, or before InSync, is no time in which a write could have got stuck.
@@ -64,7 +73,7 @@ export function createObserver(options: ObserverOptions): Observer {
       target: session.state,
       applied,
       waitingSince,
-      unsupportedSettings: unsupportedSettings(link.model.config),
+      unsupportedSettings: unsupported(),
     };
   };
   let server: MetricsServer | undefined;

@@ -2,23 +2,27 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CalicoP4Error } from '../errors';
 import { logger } from '../log';
+import type { FelixModel } from '../model/model';
 import { linksOf, type DriverConfig } from './config';
-import { createFelixLink } from './felix/felix-link';
-import { acceptFelixSocket, openFelixFds, type FelixStreams } from './felix/felix-streams';
+import { createFelixLink, type FelixBatch, type FelixLink } from './felix/felix-link';
+import { openFelixSource } from './felix/felix-source';
+import type { FelixStreams } from './felix/felix-streams';
 import { watchLogRules } from './log-rules';
 import { createNamesFile } from './names-file';
-import { createNode, type Node } from './node';
+import { openJournal, type Journal } from './journal';
+import { createNode, type Node, type ProgramResult } from './node';
 import { createObserver, type Observer } from './observer';
 import { serveFelix } from './serve';
 import { createSettingsLog } from './settings-log';
+import { pipelineName } from './target';
 import { openTargetSession } from './target-session';
 
 /** Milliseconds: how long a SIGTERM waits for a write under way. */
 const GRACE = 2000;
 
 /**
- * Runs until the link ends. What is on the target stays there, whatever the reason: policy goes on while Felix restarts.
- * A target that goes away, or that another controller takes, is waited for.
+ * Runs until the link ends; over a socket, serves the next Felix then. What is on the target stays there, whatever the reason: policy
+ * goes on while Felix restarts. A target that goes away, or that another controller takes, is waited for.
  *
  * @param onEnforced told after each write to the target: the number of Felix's last frame that is in it, from 0
  * @throws CalicoP4Error FELIX_*, CONFIG_INVALID, and at the first connection PIPELINE_MISMATCH. Returns only after SIGTERM or SIGINT.
@@ -41,10 +45,14 @@ export async function runNodeDriver(
   }
 
   let look = (): void => undefined;
+  let beat = (): void => undefined;
   let observer: Observer | undefined;
-  // The link comes first: Felix is waiting on it, and a driver without Felix has nothing to write.
-  const streams = await openLink(config.felix.link, stop.signal);
-  const link = createFelixLink({ ...streams, onMessage: (kind) => observer?.onMessage(kind) });
+  let link: FelixLink | undefined;
+  let input: FelixStreams['input'] | undefined;
+  // The link comes first: Felix is waiting on it.
+  const felix = await openFelixSource(config.felix.link, log, () => {
+    beat();
+  });
   const session = openTargetSession({
     config: config.target,
     log,
@@ -54,21 +62,108 @@ export async function runNodeDriver(
     onWrite: (seconds, updates) => observer?.onWrite(seconds, updates),
   });
   stop.signal.addEventListener('abort', () => {
-    link.close();
+    felix.close();
+    link?.close();
     session.close();
   });
-  let node: Node | undefined;
   const namesFile = createNamesFile(config.namesFile, log);
   let namesKept = false;
   const settings = createSettingsLog(log);
   let stopWatching = (): void => undefined;
+
+  // One for all Felixes: what the next one says is written as the difference to what the last one said.
+  let node: Node | undefined;
+  let journal: Journal | undefined;
+  const program = async (model: FelixModel): Promise<ProgramResult> => {
+    if (config.journalFile !== '') {
+      const { address, deviceId } = config.target;
+      journal ??= openJournal({
+        path: config.journalFile,
+        of: `${address} ${deviceId} ${pipelineName()}`,
+        log,
+      });
+    }
+    node ??= await createNode({
+      reconciler: session.reconciler,
+      ports: config.ports,
+      links: linksOf(config),
+      ...(journal === undefined ? {} : { journal }),
+    });
+    return node.program(model);
+  };
+  const onProgrammed = (result: ProgramResult, batch: FelixBatch | undefined): void => {
+    observer?.onProgrammed(result);
+    if (batch !== undefined) onEnforced(batch.frame);
+    const { written, inserted, modified, deleted } = result.applied;
+    if (node === undefined) return;
+    const current = node;
+    if (written > 0) {
+      const rows = [...node.rowCounts().values()].reduce((sum, count) => sum + count, 0);
+      log.info('target written', { inserted, modified, deleted, rows });
+    }
+    // Without new rows nothing has a new name, but what an earlier run left may be old.
+    if (written > 0 || !namesKept) namesFile.change(() => current.names);
+    namesKept = true;
+  };
+
+  const serve = async (streams: FelixStreams): Promise<void> => {
+    input = streams.input;
+    const opened = createFelixLink({ ...streams, onMessage: (kind) => observer?.onMessage(kind) });
+    link = opened;
+    try {
+      await serveFelix({
+        link: opened,
+        log,
+        heartbeatSeconds: config.felix.heartbeatSeconds,
+        target: {
+          acquire: () => session.acquire(),
+          get held() {
+            return session.held;
+          },
+          onReady(wake) {
+            look = wake;
+          },
+        },
+        node: { program },
+        onBeat(now) {
+          beat = now;
+        },
+        onBatch(batch) {
+          settings(opened.model.config);
+          observer?.onBatch(batch);
+        },
+        onProgrammed,
+      });
+    } finally {
+      opened.close();
+      link = undefined;
+      input = undefined;
+      beat = () => undefined;
+    }
+  };
+
+  /** The last known policy, on a target that lost it while there is no Felix to say it again. */
+  const keepPolicy = async (): Promise<void> => {
+    try {
+      while (node !== undefined && felix.isWaiting && !stop.signal.aborted) {
+        if (session.held) return;
+        await session.acquire();
+        await node.restore();
+      }
+    } catch (error) {
+      log.warn('the last known policy could not be written; the next Felix brings it', {
+        reason: error instanceof Error ? error.message : String(error),
+      });
+    }
+  };
+
   try {
     observer = createObserver({
       listen: config.metrics.listen,
       log,
       session,
-      link,
-      backlogBytes: () => streams.input.readableLength,
+      felix: () => link,
+      backlogBytes: () => input?.readableLength ?? 0,
       rowCounts: () => node?.rowCounts() ?? new Map<string, number>(),
     });
     stopWatching = watchLogRules(
@@ -76,57 +171,35 @@ export async function runNodeDriver(
       () => node?.names.outcomes ?? new Map<number, never>(),
       logger('policy'),
     );
-    await serveFelix({
-      link,
-      log,
-      heartbeatSeconds: config.felix.heartbeatSeconds,
-      target: {
-        acquire: () => session.acquire(),
-        get held() {
-          return session.held;
-        },
-        onReady(wake) {
-          look = wake;
-        },
-      },
-      node: {
-        async program(model) {
-          node ??= await createNode({
-            reconciler: session.reconciler,
-            ports: config.ports,
-            links: linksOf(config),
-          });
-          return node.program(model);
-        },
-      },
-      onBatch(batch) {
-        settings(link.model.config);
-        observer?.onBatch(batch);
-      },
-      onProgrammed(result, batch) {
-        observer?.onProgrammed(result);
-        if (batch !== undefined) onEnforced(batch.frame);
-        const { written, inserted, modified, deleted } = result.applied;
-        if (node === undefined) return;
-        const current = node;
-        if (written > 0) {
-          const rows = [...node.rowCounts().values()].reduce((sum, count) => sum + count, 0);
-          log.info('target written', { inserted, modified, deleted, rows });
-        }
-        // Without new rows nothing has a new name, but what an earlier run left may be old.
-        if (written > 0 || !namesKept) namesFile.change(() => current.names);
-        namesKept = true;
-      },
-    });
+    for (;;) {
+      let keeping: Promise<void> = Promise.resolve();
+      look = () => {
+        keeping = keeping.then(keepPolicy);
+      };
+      const streams = await felix.next();
+      look = () => undefined;
+      await keeping;
+      try {
+        await serve(streams);
+        return;
+      } catch (error) {
+        if (stop.signal.aborted || !felix.comesAgain || !isOfFelix(error)) throw error;
+        log.warn('Felix has gone; the dataplane keeps its last policy, and the next Felix is waited for', {
+          code: error.code,
+          reason: error.message,
+        });
+      }
+    }
   } catch (error) {
     if (stop.signal.aborted && error instanceof CalicoP4Error && isEnd(error)) return;
     throw error;
   } finally {
     stopWatching();
     namesFile.close();
+    journal?.close();
     observer?.close();
     session.close();
-    link.close();
+    felix.close();
   }
 }
 
@@ -135,8 +208,6 @@ function isEnd({ code }: CalicoP4Error): boolean {
   return code === 'FELIX_LINK_CLOSED' || code === 'TARGET_UNREACHABLE' || code === 'TARGET_NOT_PRIMARY';
 }
 
-function openLink(link: string, signal: AbortSignal): Promise<FelixStreams> {
-  return link === 'fds'
-    ? Promise.resolve(openFelixFds())
-    : acceptFelixSocket(link.slice('unix:'.length), signal);
+function isOfFelix(error: unknown): error is CalicoP4Error {
+  return error instanceof CalicoP4Error && error.code.startsWith('FELIX_');
 }

@@ -23,6 +23,8 @@ export interface ServeOptions {
   readonly retry?: RetryPolicy;
   /** 0 up to 1, for the spread of the retries. */
   readonly random?: () => number;
+  /** Gets what sends a heartbeat at once: a Felix that is gone is noticed by it, whatever the loop waits for. */
+  readonly onBeat?: (beat: () => void) => void;
   /** A batch is in the model, and its rows are about to be written. */
   readonly onBatch?: (batch: FelixBatch) => void;
   /** After each write of the target. */
@@ -61,9 +63,11 @@ export async function serveFelix(options: ServeOptions): Promise<void> {
     }, news.fail);
   };
   target?.onReady(news.come);
-  const beat = setInterval(() => {
+  const beat = (): void => {
     link.sendHeartbeat(new Date(), (Date.now() - started) / 1000).catch(news.fail);
-  }, heartbeatSeconds * 1000);
+  };
+  const beats = setInterval(beat, heartbeatSeconds * 1000);
+  options.onBeat?.(beat);
   let retryTimer: NodeJS.Timeout | undefined;
   let failedInARow = 0;
 
@@ -132,7 +136,7 @@ export async function serveFelix(options: ServeOptions): Promise<void> {
       readOn();
     }
   } finally {
-    clearInterval(beat);
+    clearInterval(beats);
     clearTimeout(retryTimer);
     await batches.return?.();
   }

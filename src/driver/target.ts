@@ -1,4 +1,5 @@
 /** From configuration to a target that is ready to be written, or read, as long as one connection lasts. */
+import { createHash } from 'node:crypto';
 import type { Uint128 } from 'p4runtime-js-bindings';
 import type { CalicoP4Error } from '../errors';
 import { buildCatalogue } from '../p4target/catalogue';
@@ -80,6 +81,20 @@ export function loadPipeline(): PipelineConfig {
   for (const counter of P4_DPDK_COUNTERS) catalogue.counter(counter);
   for (const { table } of P4_DPDK_METERS) tableSize(catalogue, table);
   return pipeline;
+}
+
+/** Names the installed pipeline: another program, or another compile of it, has another name. */
+export function pipelineName(): string {
+  const { p4info, deviceConfig } = loadPipeline();
+  return createHash('sha256')
+    .update(JSON.stringify(p4info, bigintText))
+    .update(deviceConfig)
+    .digest('hex')
+    .slice(0, 32);
+}
+
+function bigintText(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? value.toString() : value;
 }
 
 export function targetTraits(kind: TargetConfig['kind']): TargetTraits {

@@ -107,6 +107,7 @@ function driverConfig(lab: LabPaths): object {
     felix: { link: `unix:${lab.felixSocket}` },
     metrics: { listen: '' },
     namesFile: lab.names,
+    journalFile: '',
   };
 }
 

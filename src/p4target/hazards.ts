@@ -110,7 +110,7 @@ export function gatesNaming(
 }
 
 /** By page. */
-type Values = ReadonlyMap<bigint | undefined, ReadonlySet<bigint>>;
+export type Values = ReadonlyMap<bigint | undefined, ReadonlySet<bigint>>;
 
 /** Look-ups beyond which every node is taken to be incomplete: closed is always right. */
 const EFFORT_MAX = 5_000_000;
@@ -158,7 +158,12 @@ function answersAll(
 }
 
 /** Values that look-ups give to programs of both states. */
-function valuesGiven(state: RowsByTable, order: WriteOrder, space: string, pages: PageChanges): Values {
+export function valuesGiven(
+  state: RowsByTable,
+  order: WriteOrder,
+  space: string,
+  pages: PageChanges,
+): Values {
   const values = new Map<bigint | undefined, Set<bigint>>();
   // Rows that give the same share their parameters, most often.
   const seen = new Map<Row['params'], bigint | undefined>();
@@ -180,7 +185,8 @@ function valuesGiven(state: RowsByTable, order: WriteOrder, space: string, pages
   return values;
 }
 
-function nodesNamed(state: RowsByTable, order: WriteOrder): Set<bigint> {
+/** Every node that rows name, or are part of. */
+export function nodesNamed(state: RowsByTable, order: WriteOrder): Set<bigint> {
   const nodes = new Set<bigint>();
   const seen = new Set<readonly bigint[]>();
   for (const table of [...tablesOf(order, 'node'), ...tablesOf(order, 'gate')]) {

@@ -37,6 +37,7 @@ export function gatesOfMixtures(
 
   const duringGates = new Set(receiversFlip ? senders.map(rowKey) : []);
   const duringSelectors = new Set<string>();
+  if (!selectorsMove(delta, order, pages)) return { duringSelectors, duringGates };
   // One row can not mix with itself, and who has no own address here is seen by one gate only.
   if (flips.length === 0 && addressesThatMove(delta, order, pages, () => true) < 2)
     return { duringSelectors, duringGates };
@@ -68,6 +69,13 @@ function ownAddresses(actual: RowsByTable, desired: RowsByTable, order: WriteOrd
     }
   }
   return own;
+}
+
+/** Whether look-ups give anything else than they did. */
+function selectorsMove(delta: Delta, order: WriteOrder, pages: PageChanges): boolean {
+  const selectors = new Set(tablesOf(order, 'selector'));
+  const moves = (row: Row): boolean => selectors.has(row.table) && !isOfChangedPage(pages, row, order);
+  return delta.inserts.some(moves) || delta.modifies.some(({ to }) => moves(to)) || delta.deletes.some(moves);
 }
 
 /** Addresses that count and whose value changes; two stands for more. */
@@ -113,7 +121,7 @@ function gatesMinding(
 }
 
 /** What look-ups in a space give before and after, where that differs. Undefined when it is too much to find out. */
-function movesOf(
+export function movesOf(
   space: string,
   delta: Delta,
   actual: RowsByTable,

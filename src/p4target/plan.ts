@@ -124,7 +124,11 @@ function openPhases(input: PlanInput, parts: Parts): Phase[] {
   const early = new Set([...incomplete, ...mixtures.duringSelectors]);
   const held = new Set([...early, ...mixtures.duringGates]);
   const removed = new Set(parts.gate.deletes.map((row) => rowKey(row)));
-  const heldRows = rowsOfRole(actual, order, 'gate').filter(([key]) => held.has(key) && !removed.has(key));
+  const gateTables = tablesOf(order, 'gate');
+  const heldRows = [...held].flatMap((key): (readonly [string, Row])[] => {
+    const row = removed.has(key) ? undefined : gateTables.flatMap((t) => actual.get(t)?.get(key) ?? [])[0];
+    return row === undefined ? [] : [[key, row]];
+  });
   const isHeld = (row: Row): boolean => held.has(rowKey(row));
   // A held gate whose content stays is not in the delta, and must come back too.
   const reopened = heldRows.flatMap(([key, row]) => input.desired.get(row.table)?.get(key) ?? []);

@@ -2,6 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { logger } from '../log';
 import { rowKey, sameContent, type Row } from '../translators/rows';
 import { resultOf, Run, type ApplyResult } from './apply-result';
+import { contradiction } from './foreign-names';
 import { isCode } from './grpc-errors';
 import { nodesMinding } from './failed-selectors';
 import { addNodesReaching, gatesNaming, nodesReachable } from './hazards';
@@ -47,6 +48,11 @@ export class Reconciler {
   readonly #tracker: RowTracker;
   #loaded = false;
   #trusted = false;
+  /** The numbers are trusted on somebody's word, and rows have not shown yet that they mean the same. */
+  #unproved = false;
+  /** Tracker.digest of rows whose numbers mean the same in this run. */
+  #known: string | undefined;
+  #keepsDigest = false;
   /** The last apply left nothing to do: `actual` is one state that the caller had asked for. */
   #clean = false;
   #busy = false;
@@ -113,6 +119,25 @@ export class Reconciler {
     return this.#loaded;
   }
 
+  /**
+   * From now on `digest` is kept, and rows that are read back with a digest that is known are no rows of another run: those of the last
+   * apply that left nothing to do, and those with this digest, for a caller that has given numbers the meaning that they have there.
+   */
+  expect(digest: string | undefined): void {
+    this.#keepsDigest = true;
+    this.#known = digest;
+  }
+
+  /** Names the rows that the target is known to hold; see `expect`. */
+  get digest(): string {
+    return this.#tracker.digest();
+  }
+
+  /** False when the numbers on the target may mean something else than in this run. */
+  get trusted(): boolean {
+    return this.#trusted;
+  }
+
   /** F5, for a caller that knows: the target may have been restarted, or written by somebody else. */
   forget(): void {
     this.#refuseWhileBusy();
@@ -126,7 +151,8 @@ export class Reconciler {
       this.#tracker.replaceActual(table, await this.#target.readTable(table));
     }
     this.#loaded = true;
-    this.#trusted = this.#options.readBackIsTrusted;
+    this.#unproved = this.#keepsDigest && this.#known === this.#tracker.digest();
+    this.#trusted = this.#options.readBackIsTrusted || this.#unproved;
   }
 
   /**
@@ -159,6 +185,16 @@ export class Reconciler {
   async #applyRounds(crossComplete: boolean): Promise<ApplyResult> {
     const run = new Run();
     let forced = '';
+    let untrusted = 'the target holds rows of another run';
+    if (this.#unproved && this.#tracker.dirtyCount > 0) {
+      const { actual, desired } = this.#tracker;
+      const why = contradiction(this.#tracker.delta(), actual, desired, this.#order);
+      if (why !== '') {
+        this.#trusted = false;
+        untrusted += `, as what is remembered of it does not fit: ${why}`;
+      }
+      this.#unproved = false;
+    }
     for (let round = 0; round < MAX_ROUNDS && this.#tracker.dirtyCount > 0; round++) {
       const plan = planWrites({
         delta: this.#tracker.delta(),
@@ -167,7 +203,7 @@ export class Reconciler {
         order: this.#order,
         canModify: this.#target.traits.modify,
         crossComplete: crossComplete && round === 0,
-        closeReason: forced === '' && !this.#trusted ? 'the target holds rows of another run' : forced,
+        closeReason: forced === '' && !this.#trusted ? untrusted : forced,
       });
       if (plan.mode === 'closed') log.info('writing with all gates shut', { reason: plan.reason });
       run.beginRound(plan);
@@ -181,6 +217,10 @@ export class Reconciler {
     if (this.#nothingForeign()) this.#trusted = true;
     const result = resultOf(run, this.#tracker, this.#target);
     this.#clean = result.failed.size === 0;
+    if (this.#clean) {
+      this.#unproved = false;
+      if (this.#keepsDigest) this.#known = this.#tracker.digest();
+    }
     return result;
   }
 

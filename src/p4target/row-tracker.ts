@@ -1,4 +1,5 @@
 import { rowKey, sameContent, type Row } from '../translators/rows';
+import { createRowDigest, type RowDigest } from './row-digest';
 
 /** Rows by table, then by rowKey. */
 export type RowsByTable = ReadonlyMap<string, ReadonlyMap<string, Row>>;
@@ -30,6 +31,7 @@ export class RowTracker {
   readonly #desired = new Map<string, Map<string, Row>>();
   readonly #actual = new Map<string, Map<string, Row>>();
   readonly #dirty = new Map<string, Set<string>>();
+  #digest: RowDigest | undefined;
 
   /** @param tables every table that rows may be in; a row of another table is a programming error (throws). */
   constructor(tables: readonly string[]) {
@@ -79,13 +81,24 @@ export class RowTracker {
     }
   }
 
+  /** Names the actual rows (row-digest.ts). Kept up to date from the first call on. */
+  digest(): string {
+    if (this.#digest === undefined) {
+      this.#digest = createRowDigest();
+      for (const rows of this.#actual.values()) for (const row of rows.values()) this.#digest.add(row);
+    }
+    return this.#digest.text();
+  }
+
   /** What a read of the whole table gave. */
   replaceActual(table: string, rows: Iterable<Row>): void {
     const before = of(this.#actual, table);
     const keys = new Set(before.keys());
+    for (const row of before.values()) this.#digest?.remove(row);
     before.clear();
     for (const row of rows) {
       const key = rowKey(row);
+      this.#replaced(before.get(key), row);
       before.set(key, row);
       keys.add(key);
     }
@@ -95,14 +108,18 @@ export class RowTracker {
   /** The target is now known to hold this row. */
   setActual(row: Row): void {
     const key = rowKey(row);
-    of(this.#actual, row.table).set(key, row);
+    const held = of(this.#actual, row.table);
+    this.#replaced(held.get(key), row);
+    held.set(key, row);
     this.#compare(row.table, key);
   }
 
   /** The target is now known not to hold an entry with this identity. */
   removeActual(row: Pick<Row, 'table' | 'match' | 'priority'>): void {
     const key = rowKey(row);
-    of(this.#actual, row.table).delete(key);
+    const held = of(this.#actual, row.table);
+    this.#replaced(held.get(key), undefined);
+    held.delete(key);
     this.#compare(row.table, key);
   }
 
@@ -128,6 +145,12 @@ export class RowTracker {
     let count = 0;
     for (const keys of this.#dirty.values()) count += keys.size;
     return count;
+  }
+
+  #replaced(before: Row | undefined, now: Row | undefined): void {
+    if (this.#digest === undefined) return;
+    if (before !== undefined) this.#digest.remove(before);
+    if (now !== undefined) this.#digest.add(now);
   }
 
   #compare(table: string, key: string): void {

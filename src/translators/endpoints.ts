@@ -5,9 +5,17 @@
 import type { FelixModel, WorkloadEndpoint } from '../model/model';
 import { workloadKey } from '../model/model';
 import { parseCidr, type Cidr } from './address';
-import { endpointLimits, hostLimits, poolRows, type LimitFeatures, type NotEnforced } from './limits';
+import {
+  endpointLimits,
+  hostLimits,
+  poolRows,
+  type LimitFeatures,
+  type LimitSettings,
+  type NotEnforced,
+} from './limits';
 import { felixConfiguration } from './felix-configuration';
 import { EMBEDDED_LINKS, parseMac, podMac, type NodeLinks } from './links';
+import type { RowParts } from './row-parts';
 import { rowKey, type MatchValue, type Row } from './rows';
 
 /** Values of the fields `source` and `target` of default_route and host_stack, and of the program's SIDE_* constants. */
@@ -47,10 +55,6 @@ export function activeWorkloads(model: FelixModel): WorkloadEndpoint[] {
   return [...byInterface.values()];
 }
 
-/**
- * An endpoint that is not active gets nothing through, established or not: Felix drops before it looks at connections
- * (felix/rules/endpoints.go, "Endpoint admin disabled").
- */
 export function endpointRows(
   model: FelixModel,
   endpoints: readonly PlacedEndpoint[],
@@ -58,89 +62,170 @@ export function endpointRows(
   links: NodeLinks = EMBEDDED_LINKS,
   features: LimitFeatures = { meters: true },
 ): EndpointRows {
+  const { parts, problems, notEnforced } = endpointParts(model, endpoints, ports, links, features);
+  return { rows: dedupe(parts.flat()), problems, notEnforced };
+}
+
+/** The rows of endpointRows: a part for each endpoint, the same array as long as nothing in it changes, and two for the node. */
+export function endpointParts(
+  model: FelixModel,
+  endpoints: readonly PlacedEndpoint[],
+  ports: NodePorts,
+  links: NodeLinks = EMBEDDED_LINKS,
+  features: LimitFeatures = { meters: true },
+): Omit<EndpointRows, 'rows'> & { readonly parts: RowParts } {
   const configuration = felixConfiguration(model.config);
   const { rows, problems } = linkRows(model, ports, links);
   problems.push(...configuration.problems);
+  const parts: (readonly Row[])[] = [rows];
   const delivered = new Map<string, string>();
   const notEnforced = hostLimits(model);
-
-  for (const { workload, ep, port } of endpoints) {
-    const name = workloadKey(workload.id);
-    const note = `${name} (${workload.name})`;
-    const active = workload.state === 'active';
-    const limits = active ? endpointLimits(model, { workload, ep, port }, features, note) : undefined;
-    rows.push(...(limits?.rows ?? []));
-    for (const what of limits?.notEnforced ?? []) notEnforced.push({ endpoint: name, what });
-    rows.push(
-      limits !== undefined
-        ? {
-            table: 'port_in',
-            match: { port: exact(port) },
-            action: 'from_pod',
-            params: { ep: BigInt(ep), mac: links.gatewayMac, port: BigInt(port), ...limits.from },
-            note,
-          }
-        : { table: 'port_in', match: { port: exact(port) }, action: 'from_disabled', params: {}, note },
-    );
-    if (workload.mac !== '' && parseMac(workload.mac) === undefined) {
-      problems.push(
-        `workload ${name}: "${workload.mac}" is no MAC address of an interface: packets go to the one that follows from ${workload.name}`,
-      );
-    }
-    for (const net of workload.ipv4Nets.concat(workload.ipv6Nets)) {
-      const cidr = parseCidr(net);
-      if (cidr === undefined || !cidr.single) {
-        problems.push(`workload ${name}: "${net}" is no single address: the endpoint does not get it`);
-        continue;
-      }
-      rows.push({
-        table: 'pod_source',
-        match: { ep: exact(ep), ...address(cidr) },
-        action: 'source_ok',
-        params: {},
-        note,
-      });
-      const owner = delivered.get(cidr.text);
-      if (owner !== undefined) {
-        problems.push(`workload ${name}: address ${net} belongs to ${owner} too: it is delivered there`);
-        continue;
-      }
-      delivered.set(cidr.text, name);
-      rows.push({
-        table: 'local',
-        match: address(cidr),
-        ...(limits !== undefined
-          ? {
-              action: 'to_pod',
-              params: {
-                port: BigInt(port),
-                ep: BigInt(ep),
-                dst: podMac(workload),
-                src: links.gatewayMac,
-                mtu: BigInt(links.podMtu),
-                ...limits.to,
-              },
-            }
-          : { action: 'to_disabled', params: {} }),
-        note,
-      });
-    }
-    // Felix asks for this twice: the endpoint names prefixes, and the node's configuration allows it.
-    if (configuration.sourceSpoofing) {
-      for (const net of workload.allowSpoofedSourcePrefixes) {
-        const cidr = parseCidr(net);
-        if (cidr === undefined) {
-          problems.push(`workload ${name}: allowed source prefix "${net}" is no CIDR: ignored`);
-          continue;
-        }
-        rows.push(sourcePrefixRow(ep, cidr, note));
+  const settings: WorkloadSettings = {
+    spoofing: configuration.sourceSpoofing,
+    floatingIps: configuration.floatingIps,
+    meters: features.meters,
+  };
+  for (const placed of endpoints) {
+    const own = workloadRows(placed, links, settings);
+    notEnforced.push(...own.notEnforced);
+    problems.push(...own.problems);
+    const elsewhere = new Set<Row>();
+    for (const { address: text, net, row } of own.deliveries) {
+      const owner = delivered.get(text);
+      if (owner === undefined) delivered.set(text, own.name);
+      else {
+        problems.push(`workload ${own.name}: address ${net} belongs to ${owner} too: it is delivered there`);
+        elsewhere.add(row);
       }
     }
+    parts.push(elsewhere.size === 0 ? own.rows : dedupe(own.rows.filter((row) => !elsewhere.has(row))));
   }
+  const hasDscp = parts.some((part) => part.some(({ table }) => table === 'pod_dscp'));
+  const pools = hasDscp ? poolRows(model, problems) : [];
+  parts.push(dedupe([...hostRows(model, ports, links, delivered, problems), ...pools]));
+  return { parts, problems, notEnforced };
+}
 
-  rows.push(...hostRows(model, ports, links, delivered, problems));
-  if (rows.some(({ table }) => table === 'pod_dscp')) rows.push(...poolRows(model, problems));
-  return { rows: dedupe(rows), problems, notEnforced };
+/** What an endpoint asks for, whatever others do. */
+interface WorkloadRows {
+  readonly name: string;
+  /** Those of `deliveries` included. */
+  readonly rows: readonly Row[];
+  /** Rows of `local`: an address belongs to the first endpoint that has it. */
+  readonly deliveries: readonly { readonly address: string; readonly net: string; readonly row: Row }[];
+  readonly problems: readonly string[];
+  readonly notEnforced: readonly NotEnforced[];
+}
+
+/** What of the node's configuration, and of the target, an endpoint's rows hang on. */
+interface WorkloadSettings extends LimitSettings {
+  readonly spoofing: boolean;
+}
+
+/** Most endpoints stay what they are from one state to the next. */
+const known = new WeakMap<
+  WorkloadEndpoint,
+  {
+    readonly placed: PlacedEndpoint;
+    readonly links: NodeLinks;
+    readonly settings: WorkloadSettings;
+    readonly made: WorkloadRows;
+  }
+>();
+
+function workloadRows(placed: PlacedEndpoint, links: NodeLinks, settings: WorkloadSettings): WorkloadRows {
+  const found = known.get(placed.workload);
+  if (
+    found?.placed.ep === placed.ep &&
+    found.placed.port === placed.port &&
+    found.links === links &&
+    found.settings.spoofing === settings.spoofing &&
+    found.settings.floatingIps === settings.floatingIps &&
+    found.settings.meters === settings.meters
+  )
+    return found.made;
+  const made = makeWorkloadRows(placed, links, settings);
+  known.set(placed.workload, { placed, links, settings, made });
+  return made;
+}
+
+/**
+ * An endpoint that is not active gets nothing through, established or not: Felix drops before it looks at connections
+ * (felix/rules/endpoints.go, "Endpoint admin disabled").
+ */
+function makeWorkloadRows(
+  { workload, ep, port }: PlacedEndpoint,
+  links: NodeLinks,
+  settings: WorkloadSettings,
+): WorkloadRows {
+  const rows: Row[] = [];
+  const deliveries: { readonly address: string; readonly net: string; readonly row: Row }[] = [];
+  const problems: string[] = [];
+  const name = workloadKey(workload.id);
+  const note = `${name} (${workload.name})`;
+  const active = workload.state === 'active';
+  const limits = active ? endpointLimits({ workload, ep, port }, settings, note) : undefined;
+  rows.push(...(limits?.rows ?? []));
+  const notEnforced = (limits?.notEnforced ?? []).map((what) => ({ endpoint: name, what }));
+  rows.push(
+    limits !== undefined
+      ? {
+          table: 'port_in',
+          match: { port: exact(port) },
+          action: 'from_pod',
+          params: { ep: BigInt(ep), mac: links.gatewayMac, port: BigInt(port), ...limits.from },
+          note,
+        }
+      : { table: 'port_in', match: { port: exact(port) }, action: 'from_disabled', params: {}, note },
+  );
+  if (workload.mac !== '' && parseMac(workload.mac) === undefined) {
+    problems.push(
+      `workload ${name}: "${workload.mac}" is no MAC address of an interface: packets go to the one that follows from ${workload.name}`,
+    );
+  }
+  for (const net of workload.ipv4Nets.concat(workload.ipv6Nets)) {
+    const cidr = parseCidr(net);
+    if (cidr === undefined || !cidr.single) {
+      problems.push(`workload ${name}: "${net}" is no single address: the endpoint does not get it`);
+      continue;
+    }
+    rows.push({
+      table: 'pod_source',
+      match: { ep: exact(ep), ...address(cidr) },
+      action: 'source_ok',
+      params: {},
+      note,
+    });
+    const row: Row = {
+      table: 'local',
+      match: address(cidr),
+      ...(limits !== undefined
+        ? {
+            action: 'to_pod',
+            params: {
+              port: BigInt(port),
+              ep: BigInt(ep),
+              dst: podMac(workload),
+              src: links.gatewayMac,
+              mtu: BigInt(links.podMtu),
+              ...limits.to,
+            },
+          }
+        : { action: 'to_disabled', params: {} }),
+      note,
+    };
+    rows.push(row);
+    deliveries.push({ address: cidr.text, net, row });
+  }
+  for (const net of settings.spoofing ? workload.allowSpoofedSourcePrefixes : []) {
+    const cidr = parseCidr(net);
+    if (cidr === undefined) {
+      problems.push(`workload ${name}: allowed source prefix "${net}" is no CIDR: ignored`);
+      continue;
+    }
+    rows.push(sourcePrefixRow(ep, cidr, note));
+  }
+  return { name, rows, deliveries, problems, notEnforced };
 }
 
 /** Of a model as a whole: nothing is open between node and uplink while there are host endpoints (decision 0005). */

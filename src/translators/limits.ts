@@ -5,13 +5,18 @@
  */
 import type { FelixModel, QosLimits, WorkloadEndpoint } from '../model/model';
 import { parseCidr } from './address';
-import { felixConfiguration } from './felix-configuration';
 import type { Row } from './rows';
 
 /** What of the limits the target can do. */
 export interface LimitFeatures {
   /** Meters limit: TargetTraits.meters. */
   readonly meters: boolean;
+}
+
+/** What an endpoint's limits hang on beside the endpoint. */
+export interface LimitSettings extends LimitFeatures {
+  /** Felix's setting FloatingIPs. */
+  readonly floatingIps: boolean;
 }
 
 /** Something that Felix asked for and that packets of the endpoint do not get. It opens nothing. */
@@ -52,9 +57,8 @@ function limitNumber(port: number, direction: 'ingress' | 'egress'): bigint {
 
 /** `note` goes into the rows. */
 export function endpointLimits(
-  model: FelixModel,
   { workload, ep, port }: { readonly workload: WorkloadEndpoint; readonly ep: number; readonly port: number },
-  features: LimitFeatures,
+  settings: LimitSettings,
   note: string,
 ): EndpointLimits {
   const rows: Row[] = [];
@@ -66,7 +70,7 @@ export function endpointLimits(
     const wanted = metersOf(qos[direction], (what) => notEnforced.push(`${direction} ${what}`));
     if (wanted.length === 0) return 0n;
     const number = limitNumber(port, direction);
-    const why = !features.meters
+    const why = !settings.meters
       ? 'meters of this target do nothing'
       : number >= LIMITS
         ? `the target has meters for ports up to ${LIMITS / 2 - 2}, and its port is ${port}`
@@ -90,7 +94,8 @@ export function endpointLimits(
   const from = { extras: limit('egress') };
 
   const dscp = workload.dscps?.[0];
-  if (nats.length > 0 && floatingIps(model, workload)) {
+  // Felix's setting FloatingIPs, by default Disabled; OpenStack's endpoints have them always.
+  if (nats.length > 0 && (settings.floatingIps || workload.id.orchestratorId === 'openstack')) {
     const external = nats.map((nat) => nat.external).join(', ');
     notEnforced.push(`floating IPs (${external}): this target does not translate addresses for endpoints`);
   }
@@ -154,11 +159,6 @@ function metersOf(limits: QosLimits, lacks: (what: string) => void): Meter[] {
 
 function meter(rate: bigint, burst: bigint): Row['params'] {
   return { rate, burst, peak_rate: rate, peak_burst: burst };
-}
-
-/** Felix's setting FloatingIPs, by default Disabled; OpenStack's endpoints have them always. */
-function floatingIps(model: FelixModel, { id }: WorkloadEndpoint): boolean {
-  return id.orchestratorId === 'openstack' || felixConfiguration(model.config).floatingIps;
 }
 
 /** Addresses of the cluster, in which DSCP is left alone. Only asked where a pod has a DSCP. */

@@ -12,7 +12,8 @@ const quick = process.argv.includes('--quick');
 const measurements: Readonly<Record<string, () => Promise<never>>> = {
   stages: () => stages(quick),
   snapshot: () => snapshot(quick),
-  churn: () => churn(quick),
+  churn: () => churn(quick, false),
+  'churn-at-once': () => churn(quick, true),
   packets: () => packets(quick),
   engine: () => engine(quick),
   acl: () => acl(quick),

@@ -103,48 +103,46 @@ export async function snapshot(quick: boolean): Promise<never> {
 
 /**
  * The link's input is given all messages of a step at once, as fast as they can be read; batches are those that the link makes of what
- * comes while the target is written. `everything` is all steps in one.
+ * comes while the target is written. With `atOnce` all steps are one; the recording's bytes, some 17 MB, count as the driver's memory.
  */
-export async function churn(quick: boolean): Promise<never> {
+export async function churn(quick: boolean, atOnce: boolean): Promise<never> {
   const all = frames(quick);
   const figures: Record<string, number> = {};
-  const whole = [['everything', all.length - 1]] as const;
-  for (const steps of quick ? [whole] : [STEPS, whole]) {
-    const { target, peak, stop } = await startSwitchProcess();
-    const node = await createNode({ reconciler: target.reconciler, ports: PORTS });
-    const input = new PassThrough();
-    const link = createFelixLink({ input, endsNormally: true });
-    const batches = link[Symbol.asyncIterator]();
-    /** Programs what comes up to a frame. @returns rows and batches */
-    const until = async (last: number): Promise<readonly [number, number]> => {
-      let rows = 0;
-      for (let count = 1; ; count++) {
-        const { value: batch } = (await batches.next()) as IteratorYieldResult<FelixBatch>;
-        if (batch.inSync) rows += (await node.program(link.model)).applied.written;
-        if (batch.frame >= last) return [rows, count];
-      }
-    };
-    let at = feedSnapshot(createFelixSession(), all);
-    input.write(Buffer.concat(all.slice(0, at)));
-    await until(at - 1);
-    for (const [name, last] of steps) {
-      const messages = last + 1 - at;
-      input.write(Buffer.concat(all.slice(at, last + 1)));
-      const before = process.cpuUsage();
-      const [seconds, [written, count]] = await timed(() => until(last));
-      const { user, system } = process.cpuUsage(before);
-      at = last + 1;
-      figures[`${name} messages`] = messages;
-      figures[`${name} batches`] = count;
-      figures[`${name} messages/s`] = Math.round(messages / seconds);
-      figures[`${name} messages/CPU s`] = Math.round(messages / ((user + system) / 1e6));
-      figures[`${name} rows/message`] = Number((written / messages).toFixed(2));
-      process.stderr.write(`  ${name}: ${messages} messages, ${seconds.toFixed(1)} s, ${written} rows\n`);
+  const steps = quick || atOnce ? ([['everything', all.length - 1]] as const) : STEPS;
+  const { target, peak, stop } = await startSwitchProcess();
+  const node = await createNode({ reconciler: target.reconciler, ports: PORTS });
+  const input = new PassThrough();
+  const link = createFelixLink({ input, endsNormally: true });
+  const batches = link[Symbol.asyncIterator]();
+  /** Programs what comes up to a frame. @returns rows and batches */
+  const until = async (last: number): Promise<readonly [number, number]> => {
+    let rows = 0;
+    for (let count = 1; ; count++) {
+      const { value: batch } = (await batches.next()) as IteratorYieldResult<FelixBatch>;
+      if (batch.inSync) rows += (await node.program(link.model)).applied.written;
+      if (batch.frame >= last) return [rows, count];
     }
-    figures['switch peak MB'] = peak();
-    target.close();
-    stop();
+  };
+  let at = feedSnapshot(createFelixSession(), all);
+  input.write(Buffer.concat(all.slice(0, at)));
+  await until(at - 1);
+  for (const [name, last] of steps) {
+    const messages = last + 1 - at;
+    input.write(Buffer.concat(all.slice(at, last + 1)));
+    const before = process.cpuUsage();
+    const [seconds, [written, count]] = await timed(() => until(last));
+    const { user, system } = process.cpuUsage(before);
+    at = last + 1;
+    figures[`${name} messages`] = messages;
+    figures[`${name} batches`] = count;
+    figures[`${name} messages/s`] = Math.round(messages / seconds);
+    figures[`${name} messages/CPU s`] = Math.round(messages / ((user + system) / 1e6));
+    figures[`${name} rows/message`] = Number((written / messages).toFixed(2));
+    process.stderr.write(`  ${name}: ${messages} messages, ${seconds.toFixed(1)} s, ${written} rows\n`);
   }
+  figures['switch peak MB'] = peak();
+  target.close();
+  stop();
   report(figures);
 }
 

@@ -12,6 +12,7 @@ const NAMES = [
   'synthetic-tenth',
   'synthetic-full',
   'churn',
+  'churn-at-once',
   'engine',
   'acl',
   'paths',

@@ -14,6 +14,7 @@ const live = ['--target', socket, '--names', names];
 const env = {
   CALICO_P4_TARGET_ADDRESS: socket,
   CALICO_P4_NAMES_FILE: names,
+  CALICO_P4_JOURNAL_FILE: '',
   CALICO_P4_LOG_LEVEL: 'info',
   CALICO_P4_METRICS_LISTEN: '',
 };

@@ -1,5 +1,5 @@
-import { createReadStream, createWriteStream, fstatSync, lstatSync, unlinkSync, type Stats } from 'node:fs';
-import { connect, createServer, Socket } from 'node:net';
+import { createReadStream, createWriteStream, fstatSync, type Stats } from 'node:fs';
+import { connect, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { CalicoP4Error } from '../../errors';
 
@@ -72,42 +72,4 @@ export async function connectFelixSocket(path: string): Promise<FelixStreams> {
     });
   });
   return { input: socket, output: socket };
-}
-
-/**
- * Waits on a unix socket for the small program that Felix starts in the driver's place and that joins its pipes to it. Takes one
- * connection and stops listening: a Felix has one driver. A socket file that is
- * there is replaced: a dead driver left it, and a probe whether somebody listens would be taken for Felix.
- * @throws CalicoP4Error FELIX_LINK_CLOSED when it can not listen, or `signal` aborts the wait.
- */
-export async function acceptFelixSocket(path: string, signal?: AbortSignal): Promise<FelixStreams> {
-  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) {
-    unlinkSync(path);
-  }
-  const server = createServer();
-  try {
-    const socket = await new Promise<Socket>((resolve, reject) => {
-      const fail = (why: string, cause?: unknown): void => {
-        reject(
-          new CalicoP4Error(
-            'FELIX_LINK_CLOSED',
-            `can not wait for Felix at ${path} (${why}): check the path and that no other driver runs`,
-            { path },
-            { cause },
-          ),
-        );
-      };
-      server.once('connection', resolve);
-      server.once('error', (e) => {
-        fail(e.message, e);
-      });
-      signal?.addEventListener('abort', () => {
-        fail('stopped');
-      });
-      server.listen(path);
-    });
-    return { input: socket, output: socket };
-  } finally {
-    server.close();
-  }
 }

@@ -184,7 +184,18 @@ export async function startEngineNode(options: EngineNodeOptions): Promise<Engin
   const begin = async (): Promise<{ readonly first: Session; readonly hello: Hello }> => {
     const first = await open(undefined);
     const attached = await listPorts(first.link);
-    for (const [port, spec] of attached.length > 0 ? [] : readPortFile(portFile)) desired.set(port, spec);
+    if (attached.length === 0) {
+      const { ports, forgotten } = readPortFile(portFile);
+      for (const [port, spec] of ports) desired.set(port, spec);
+      for (const [port, { name, netns }] of forgotten) {
+        log.info('port is forgotten: the machine was started since, and its pod is gone', {
+          port,
+          name,
+          netns,
+        });
+      }
+      if (forgotten.size > 0) writePortFile(portFile, desired);
+    }
     for (const port of attached) desired.set(port.port, port);
     await attachAll(first.link);
     const hello = await first.client.hello();

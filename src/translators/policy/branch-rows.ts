@@ -134,7 +134,7 @@ export function createBranchRows(
     const { node } = branch;
     const questions = portQuestions(diagram, values.intervals, node);
     if (questions.sets.length === 0) return fillWith(branch, singleValues(level, questions));
-    branch.ports ??= portLabels(level).take(node.protocol, questions.sets);
+    branch.ports ??= portLabels(level).take(node.protocol, questions.sets, branch.id);
     const { ports } = branch;
     setMask(branch, { page: BigInt(ports.page), ...ports.words(ports.sets.keys()) });
     return fillWith(branch, [...singleValues(level, questions), ...rangeValues(level, questions, ports)]);

@@ -5,17 +5,20 @@ import { rowKey } from '../rows';
 import { createPrefixCache } from './address';
 import type { AddressClasses, ClassChanges } from './address-classes';
 import { createAddressClasses } from './address-classes';
+import { createContents } from './contents';
 import { createDiagram } from './diagram';
 import type { Branch, Leaf, Node } from './diagram-node';
 import { createForms } from './forms';
-import { createIdSpace } from './ids';
 import { createIntervals } from './intervals';
 import type { Membership, SetChanges } from './ip-sets';
 import { createIpSets, NO_MEMBERS } from './ip-sets';
 import { createLabels } from './labels';
-import { createNodeRows } from './node-rows';
+import { listChanges } from './list-changes';
+import { createNodeNumbers } from './node-numbers';
+import { createNodeRows, type UpdateResult } from './node-rows';
+import { NO_MEMORY, type NumberMemory } from './number-memory';
 import type { Direction, Outcome } from './outcomes';
-import { describeStep, FIRST_OUTCOME, OUTCOME_LIMIT } from './outcomes';
+import { describeStep, OUTCOME_LIMIT } from './outcomes';
 import type { Page } from './pages';
 import { createPages, PAGE_ROOM } from './pages';
 import { createPortLabels } from './port-labels';
@@ -80,19 +83,23 @@ const LABELS_MAX = 1_000;
 const INTERVALS_MAX = 1_000;
 /** The page of a program that asks nothing of addresses. */
 const NO_PAGE = 1;
-/** Bit 31 marks leaves. */
-const NODE_MAX = 0x7fff_ffff;
 
 /**
  * `firstId` is where the numbers of nodes begin (default 1), `outcomeLimit` the size of the target's counter `outcomes`
- * (default 65,536), `limits` what diagrams may take (default SIZE_LIMITS).
+ * (default 65,536), `limits` what diagrams may take (default SIZE_LIMITS), `memory` where numbers are kept for the next process.
  */
 export function createPolicyCompiler(
-  options: { readonly firstId?: number; readonly outcomeLimit?: number; readonly limits?: SizeLimits } = {},
+  options: {
+    readonly firstId?: number;
+    readonly outcomeLimit?: number;
+    readonly limits?: SizeLimits;
+    readonly memory?: NumberMemory;
+  } = {},
 ): PolicyCompiler {
   const start = options.firstId ?? 1;
   const outcomeLimit = options.outcomeLimit ?? OUTCOME_LIMIT;
   const limits = options.limits ?? SIZE_LIMITS;
+  const memory = options.memory ?? NO_MEMORY;
   const intervals = createIntervals();
   const prefixes = createPrefixCache();
   const labels = createLabels();
@@ -107,21 +114,31 @@ export function createPolicyCompiler(
     labelsOf: (group) => labelsOf(group),
   });
   const rows = createRowStore();
-  const pages = createPages();
+  const contents = options.memory === undefined ? undefined : createContents(labels);
+  const pages = createPages(memory, contents);
   const openPages = new Map<number, OpenPage>();
-  const ports = { dport: createPortLabels('dport', rows), sport: createPortLabels('sport', rows) };
+  const ports = {
+    dport: createPortLabels('dport', rows, memory, contents),
+    sport: createPortLabels('sport', rows, memory, contents),
+  };
+  const numbers = createNodeNumbers({ start, outcomeLimit }, memory, contents);
   const nodeRows = createNodeRows(
     diagram,
     rows,
     { page: (number) => openPages.get(number)!, ...ports, intervals },
-    createIdSpace(1, NODE_MAX, start),
-    createIdSpace(FIRST_OUTCOME, outcomeLimit - 1),
+    numbers,
     limits,
   );
 
-  let lastRoots: ReadonlyMap<string, Root> = new Map();
+  /** Those that the rows are of. */
+  let lastRoots: readonly Root[] = [];
   /** Likewise, what is too large included. */
-  let lastWanted: ReadonlyMap<string, Root> = new Map();
+  let lastWanted: readonly Root[] = [];
+  let lastClosed: Readonly<Record<Direction, Leaf>> | undefined;
+  /** By endpoint. */
+  const placed = new Map<number, Placed>();
+  /** How many of the placed programs ask for a group. */
+  const groupUses = new Map<number, number>();
   /** Undefined after a transition. */
   let lastEndpoints: readonly EndpointPrograms[] | undefined;
   /** Groups that the last compile's programs ask for. */
@@ -199,40 +216,98 @@ export function createPolicyCompiler(
     }
   };
 
-  /** Each endpoint's program, in the page that has its labels. */
-  const place = (
-    endpoints: readonly EndpointPrograms[],
-  ): { readonly roots: Map<string, Root>; readonly groups: ReadonlySet<number> } => {
-    const roots = new Map<string, Root>();
-    const groups = new Set<number>();
+  /** Where the program has its page. Undefined: no page can hold its labels, and it is closed. */
+  const rootOf = (
+    { ep, workload }: EndpointPrograms,
+    direction: Direction,
+    program: EndpointProgram,
+    instead: Leaf,
+  ): Root => {
+    const root = { ep, direction, workload, program, instead, ...gateOf(ep, direction) };
+    const page = pages.place(root.key, program.labels);
+    return page === undefined
+      ? { ...root, node: instead, page: NO_PAGE, groups: NO_GROUPS }
+      : { ...root, node: diagram.root(program.rules, page), page, groups: program.groups };
+  };
+
+  const count = (roots: readonly Root[], one: 1 | -1): void => {
+    for (const { groups } of roots) {
+      for (const group of groups) {
+        const uses = (groupUses.get(group) ?? 0) + one;
+        if (uses === 0) groupUses.delete(group);
+        else groupUses.set(group, uses);
+      }
+    }
+  };
+
+  /** Each endpoint's program, in the page that has its labels. What is as it was keeps its root. */
+  const place = (endpoints: readonly EndpointPrograms[]): readonly Root[] => {
     const closed = {
       ingress: diagram.root(programs.closed('ingress'), NO_PAGE) as Leaf,
       egress: diagram.root(programs.closed('egress'), NO_PAGE) as Leaf,
     };
-    pages.begin();
-    for (const { ep, workload } of endpoints) {
-      const compiled = cache.of(ep, workload);
-      for (const direction of ['ingress', 'egress'] as const) {
-        const key = `${ep}/${direction}`;
-        const program = compiled[direction];
-        const page = pages.place(key, program.labels);
-        const instead = closed[direction];
-        if (page === undefined) {
-          roots.set(key, { ep, direction, workload, program, node: instead, instead, page: NO_PAGE });
-          continue;
-        }
-        for (const group of program.groups) groups.add(group);
-        const before = lastWanted.get(key);
-        const same = before?.program === program && before.page === page && before.instead === instead;
-        roots.set(
-          key,
-          same
-            ? before
-            : { ep, direction, workload, program, instead, page, node: diagram.root(program.rules, page) },
+    const sameClosed = closed.ingress === lastClosed?.ingress && closed.egress === lastClosed.egress;
+    lastClosed = closed;
+    const roots: Root[] = [];
+    for (const endpoint of endpoints) {
+      const compiled = cache.of(endpoint.ep, endpoint.workload);
+      const before = placed.get(endpoint.ep);
+      let found = before;
+      if (before?.compiled !== compiled || !sameClosed) {
+        const own = DIRECTIONS.map((direction) =>
+          rootOf(endpoint, direction, compiled[direction], closed[direction]),
         );
+        count(own, 1);
+        if (before !== undefined) count(before.roots, -1);
+        found = { compiled, roots: own };
+        placed.set(endpoint.ep, found);
       }
+      roots.push(...found!.roots);
     }
-    return { roots, groups };
+    if (placed.size === endpoints.length) return roots;
+    const now = new Set(endpoints.map(({ ep }) => ep));
+    for (const [ep, gone] of placed) {
+      if (now.has(ep)) continue;
+      for (const { key } of gone.roots) pages.leave(key);
+      count(gone.roots, -1);
+      placed.delete(ep);
+      cache.forget(ep);
+    }
+    return roots;
+  };
+
+  /** With what is too large closed. */
+  const taken = (
+    asked: readonly Root[],
+    { refused }: UpdateResult,
+    onProblem: (message: string) => void,
+  ): readonly Root[] => {
+    if (refused.size === 0) return asked;
+    return asked.map((root) => {
+      const tooLarge = refused.get(root.node);
+      if (tooLarge === undefined) return root;
+      onProblem(tooComplex(root, tooLarge, limits));
+      return { ...root, node: root.instead, page: NO_PAGE };
+    });
+  };
+
+  /** The rows of endpoint_root. */
+  const setRoots = (roots: readonly Root[]): void => {
+    const { removed, added } = listChanges(lastRoots, roots);
+    const left = new Map(removed.map((root) => [root.key, root]));
+    for (const root of added) {
+      const before = left.get(root.key);
+      left.delete(root.key);
+      if (
+        before?.node === root.node &&
+        before.page === root.page &&
+        before.workload.name === root.workload.name
+      )
+        continue;
+      rows.set(root.key, rootRow(root, nodeRows.params(root.node, 0)));
+    }
+    for (const key of left.keys()) rows.delete(key);
+    lastRoots = roots;
   };
 
   const compile: PolicyCompiler['compile'] = (now, endpoints, phase = 'final') => {
@@ -247,14 +322,12 @@ export function createPolicyCompiler(
 
     // Mostly only members of sets have changed.
     const same = phase === 'final' && endpoints === lastEndpoints && cache.unchanged();
-    const { roots, groups } = same ? { roots: new Map(lastWanted), groups: lastGroups } : place(endpoints);
-    if (!same) lastWanted = new Map(roots);
-    cache.end();
+    const asked = same ? lastWanted : place(endpoints);
+    const groups = same ? lastGroups : new Set(groupUses.keys());
+    lastWanted = asked;
     if (!same) pages.end(phase === 'transition');
     lastEndpoints = phase === 'final' ? endpoints : undefined;
-    for (const root of roots.values()) {
-      if (root.program.labels.size > PAGE_ROOM) onProblem(tooManyLabels(root));
-    }
+    for (const root of asked) if (root.groups === NO_GROUPS) onProblem(tooManyLabels(root));
 
     const wanted = new Map<number, Membership>();
     for (const group of phase === 'transition' ? [...lastGroups, ...groups] : groups) {
@@ -264,37 +337,18 @@ export function createPolicyCompiler(
     memberships = wanted;
     const classChanges = updatePages(wanted, setChanges.members, phase === 'transition');
 
-    const before = phase === 'transition' ? [...lastRoots.values()].map((root) => root.node) : [];
-    const updated = nodeRows.update([...roots.values()], before, classChanges);
+    const updated = nodeRows.update(asked, phase === 'transition', classChanges);
     ports.dport.update();
     ports.sport.update();
-    for (const [key, root] of roots) {
-      const tooLarge = updated.refused.get(root.node);
-      if (tooLarge === undefined) continue;
-      onProblem(tooComplex(root, tooLarge, limits));
-      roots.set(key, { ...root, node: root.instead, page: NO_PAGE });
-    }
-
-    for (const [key, root] of lastRoots) if (!roots.has(key)) rows.delete(rootKey(root));
-    for (const [key, root] of roots) {
-      const before = lastRoots.get(key);
-      if (
-        before?.node === root.node &&
-        before.page === root.page &&
-        before.workload.name === root.workload.name
-      )
-        continue;
-      rows.set(rootKey(root), rootRow(root, nodeRows.params(root.node, 0)));
-    }
+    setRoots(taken(asked, updated, onProblem));
     prefixes.prune(() => [
       ...[...openPages.values()].flatMap(({ classes }) => [...classes.prefixes()]),
       ...ipSets.prefixes(),
       ...labels.prefixes(),
     ]);
-    lastRoots = roots;
     lastGroups = groups;
     if (phase === 'final') forgetUnused();
-    if (!updated.also) return compile(now, endpoints, 'final');
+    if (!updated.kept) return compile(now, endpoints, 'final');
 
     if (nodeRows.overflowing > 0) {
       onProblem(
@@ -313,6 +367,7 @@ export function createPolicyCompiler(
   return {
     compile,
     settle: () => {
+      numbers.settle();
       pages.settle();
       ports.dport.settle();
       ports.sport.settle();
@@ -341,7 +396,20 @@ interface OpenPage {
   readonly classes: AddressClasses;
 }
 
+const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
+/** Of a program that no page can hold. */
+const NO_GROUPS: ReadonlySet<number> = new Set();
+
+/** An endpoint's programs, and where they begin. */
+interface Placed {
+  readonly compiled: Readonly<Record<Direction, EndpointProgram>>;
+  readonly roots: readonly Root[];
+}
+
 interface Root {
+  /** rowKey of its row of endpoint_root. */
+  readonly key: string;
+  readonly match: Row['match'];
   readonly ep: number;
   readonly direction: Direction;
   readonly workload: WorkloadEndpoint;
@@ -350,6 +418,8 @@ interface Root {
   /** Taken when the program is too large. */
   readonly instead: Leaf;
   readonly program: EndpointProgram;
+  /** Those of the program, if it has a page. */
+  readonly groups: ReadonlySet<number>;
 }
 
 const NAMED_MAX = 5;
@@ -391,21 +461,19 @@ function policiesText({ workload, direction }: RootText): string {
   return `policies: ${named.slice(0, NAMED_MAX).join(', ')}${more}`;
 }
 
-function rootMatch(root: Root): Row['match'] {
-  return {
-    ep: { kind: 'exact', value: BigInt(root.ep) },
-    direction: { kind: 'exact', value: root.direction === 'ingress' ? 1n : 2n },
+/** What the row of endpoint_root is found by. */
+function gateOf(ep: number, direction: Direction): Pick<Root, 'key' | 'match'> {
+  const match: Row['match'] = {
+    ep: { kind: 'exact', value: BigInt(ep) },
+    direction: { kind: 'exact', value: direction === 'ingress' ? 1n : 2n },
   };
-}
-
-function rootKey(root: Root): string {
-  return rowKey({ table: 'endpoint_root', match: rootMatch(root) });
+  return { key: rowKey({ table: 'endpoint_root', match }), match };
 }
 
 function rootRow(root: Root, params: Row['params']): Row {
   return {
     table: 'endpoint_root',
-    match: rootMatch(root),
+    match: root.match,
     action: 'root',
     params: { page: BigInt(root.page), ...params },
     note: `${root.workload.name} ${root.direction}`,

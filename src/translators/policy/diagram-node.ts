@@ -32,6 +32,8 @@ export interface Branch {
    */
   readonly labels: readonly number[];
   readonly labelSet: ReadonlySet<number>;
+  /** Levels 0 and 1: AskedLabels.slices. */
+  readonly slices: readonly number[];
 }
 
 /** Equal lists are the same object. */

@@ -109,6 +109,7 @@ export function createDiagram(forms: Forms, intervals: Intervals, labelsOf: Labe
       tiers,
       labels,
       labelSet: new Set(labels),
+      slices,
     }));
   };
 

@@ -6,6 +6,8 @@ export interface IdSpace {
   /** A free number, or undefined when every number is in use. */
   take(): number | undefined;
   release(id: number): void;
+  /** Takes this one; false when it is in use, or none of the space's. */
+  claim(id: number): boolean;
 }
 
 /** Numbers `first`..`last`, both included; `start` is the first one handed out. */
@@ -24,6 +26,11 @@ export function createIdSpace(first: number, last: number, start = first): IdSpa
     },
     release(id) {
       used.delete(id);
+    },
+    claim(id) {
+      if (!Number.isInteger(id) || id < first || id > last || used.has(id)) return false;
+      used.add(id);
+      return true;
     },
   };
 }

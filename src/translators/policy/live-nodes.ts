@@ -1,13 +1,13 @@
 import type { MatchValue } from '../rows';
 import type { Signature, SignatureKey } from './branch-values';
+import type { Closure } from './closures';
 import type { Diagram } from './diagram';
 import type { Branch, Leaf, Node } from './diagram-node';
 import { stepsOf } from './diagram-node';
-import type { IdSpace } from './ids';
+import type { NodeNumbers } from './node-numbers';
 import type { Outcome } from './outcomes';
 import { leafId, OUTCOME_MISS, OUTCOME_OVERFLOW_ALLOW, OUTCOME_OVERFLOW_DENY } from './outcomes';
 import type { PortMask } from './port-labels';
-import { NO_SIZE, type DiagramSize } from './size-limits';
 
 /** Parameters of an action that leads to a node: `node`, and `d1`, `d2`, … for its chain of fallbacks. */
 export type NextParams = Readonly<Record<string, bigint>>;
@@ -18,8 +18,6 @@ export interface LiveBranch {
   readonly id: number;
   /** The number as the rows' key field `node`. */
   readonly match: MatchValue;
-  /** When its children last changed, as LiveNodes.clock. */
-  changed: number;
   /** By the level above which a row stands that leads here. */
   readonly params: (NextParams | undefined)[];
 
@@ -35,25 +33,27 @@ export interface LiveBranch {
   /** Port levels, once filled. */
   ports: PortMask | undefined;
 
+  // closures.ts
+  /** Those that it is part of. */
+  readonly within: Set<Closure>;
+
   // program-visits.ts
-  /** The last round that reached it. */
-  reached: number;
-  /** Of the branch and everything below it; what is reached twice may be counted twice. */
-  below: DiagramSize;
-  /** Which visit counted this one last. */
-  countedBy: number;
+  /** The last walk that came by. */
+  walked: number;
+  /** The last exact round that counted it. */
+  counted: number;
 }
 
 /** A leaf in use. */
 export interface LiveLeaf {
   readonly leaf: Leaf;
   readonly outcome: Outcome;
-  /** True once nothing leads to it any more. */
-  dropped: boolean;
   /** As a branch's. */
   readonly params: (NextParams | undefined)[];
-  /** program-visits.ts: the last round that reached it. */
-  reached: number;
+  /** closures.ts: of how many it is part. */
+  uses: number;
+  /** program-visits.ts: the last walk that came by. */
+  walked: number;
 }
 
 /** What came into use since LiveNodes.watch. */
@@ -76,11 +76,13 @@ export interface LiveNodes {
   /** Out of use: the number is free. The rows must be gone (branch-rows.ts). */
   dropBranch(branch: LiveBranch): void;
   dropLeaf(leaf: LiveLeaf): void;
+  /** Branches whose children changed since this was last called. */
+  takeTouched(): ReadonlySet<LiveBranch>;
   /** Begins a new `made`, which it returns. */
   watch(): MadeNodes;
   readonly made: MadeNodes;
-  /** Goes on with every change of what is in use. */
-  readonly clock: number;
+  /** What is part of no closure; what came into use is, until a closure takes it. Written by closures.ts. */
+  readonly unused: { readonly branches: Set<LiveBranch>; readonly leaves: Set<LiveLeaf> };
   readonly branches: ReadonlyMap<Branch, LiveBranch>;
   readonly leaves: ReadonlyMap<Leaf, LiveLeaf>;
   /** Branches by number. */
@@ -95,36 +97,37 @@ export interface LiveNodes {
 const LEVELS = 5;
 const PARAM_NAMES = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'] as const;
 
-export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: IdSpace): LiveNodes {
+export function createLiveNodes(diagram: Diagram, numbers: NodeNumbers): LiveNodes {
   const branches = new Map<Branch, LiveBranch>();
   const leaves = new Map<Leaf, LiveLeaf>();
   const byId = new Map<number, Branch>();
   const outcomes = new Map<number, Outcome>([[OUTCOME_MISS.id, OUTCOME_MISS]]);
   let overflowing = 0;
-  let clock = 0;
+  const unused = { branches: new Set<LiveBranch>(), leaves: new Set<LiveLeaf>() };
+  let touched = new Set<LiveBranch>();
   let made = nothingMade();
 
   const branchOf = (node: Branch): LiveBranch => {
     let found = branches.get(node);
     if (found === undefined) {
-      const id = nodeIds.take()!;
+      const id = numbers.branch(node);
       found = {
         node,
         id,
         match: { kind: 'exact', value: BigInt(id) },
-        changed: ++clock,
         params: [],
         filled: false,
         children: new Map(),
         asked: 0,
         signatures: new Map(),
         ports: undefined,
-        reached: 0,
-        below: NO_SIZE,
-        countedBy: 0,
+        within: new Set(),
+        walked: 0,
+        counted: 0,
       };
       branches.set(node, found);
       byId.set(id, node);
+      unused.branches.add(found);
       made.branches.push(found);
       made.rules += node.forms.length;
     }
@@ -133,7 +136,7 @@ export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: 
 
   /** Where the counters are used up, leaves share one for each verdict. */
   const takeOutcome = (leaf: Leaf): Outcome => {
-    const id = outcomeIds.take();
+    const id = numbers.leaf(leaf);
     const { verdict } = leaf;
     if (id !== undefined) return { id, verdict, rules: stepsOf(leaf) };
     overflowing++;
@@ -144,9 +147,10 @@ export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: 
     let found = leaves.get(leaf);
     if (found === undefined) {
       const outcome = takeOutcome(leaf);
-      found = { leaf, outcome, dropped: false, params: [], reached: 0 };
+      found = { leaf, outcome, params: [], uses: 0, walked: 0 };
       leaves.set(leaf, found);
       outcomes.set(outcome.id, outcome);
+      unused.leaves.add(found);
       made.leaves.push(found);
     }
     return found;
@@ -172,22 +176,26 @@ export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: 
       return params;
     },
     touch(branch) {
-      branch.changed = ++clock;
+      touched.add(branch);
+    },
+    takeTouched() {
+      const taken = touched;
+      if (taken.size > 0) touched = new Set();
+      return taken;
     },
     dropBranch(branch) {
-      branch.changed = ++clock;
+      unused.branches.delete(branch);
       branches.delete(branch.node);
       byId.delete(branch.id);
-      nodeIds.release(branch.id);
+      numbers.freeBranch(branch.id);
     },
     dropLeaf(live) {
       const { id } = live.outcome;
-      clock++;
-      live.dropped = true;
+      unused.leaves.delete(live);
       leaves.delete(live.leaf);
       if (id !== OUTCOME_OVERFLOW_ALLOW.id && id !== OUTCOME_OVERFLOW_DENY.id) {
         outcomes.delete(id);
-        outcomeIds.release(id);
+        numbers.freeLeaf(id);
       } else if (--overflowing === 0) {
         outcomes.delete(OUTCOME_OVERFLOW_ALLOW.id);
         outcomes.delete(OUTCOME_OVERFLOW_DENY.id);
@@ -200,9 +208,7 @@ export function createLiveNodes(diagram: Diagram, nodeIds: IdSpace, outcomeIds: 
     get made() {
       return made;
     },
-    get clock() {
-      return clock;
-    },
+    unused,
     branches,
     leaves,
     byId,

@@ -3,11 +3,12 @@ import type { Values } from './branch-rows';
 import { createBranchRows } from './branch-rows';
 import type { Diagram } from './diagram';
 import type { Branch, Leaf, Node } from './diagram-node';
-import type { IdSpace } from './ids';
 import type { IntervalSet } from './intervals';
 import type { NextParams } from './live-nodes';
 import { createLiveNodes } from './live-nodes';
+import type { NodeNumbers } from './node-numbers';
 import type { Outcome } from './outcomes';
+import { listChanges } from './list-changes';
 import type { TooLarge } from './program-visits';
 import { createProgramVisits } from './program-visits';
 import type { RowStore } from './row-store';
@@ -29,12 +30,13 @@ import { NO_SIZE, sumOf } from './size-limits';
 export interface NodeRows {
   /**
    * Makes the rows those of everything that is reachable from the programs' roots, in their order: one that is too large, alone or
-   * with those before it, is left out, and its `instead` taken. Then those of `also`, all or none of them.
+   * with those before it, is left out, and its `instead` taken. With `keep` also those of what the last update was asked for, all or
+   * none of them. A program that is the same object has the same roots.
    * `classes` are what changed by page; the ports' labels must be updated after this.
    */
   update(
     programs: readonly ProgramRoot[],
-    also: readonly Node[],
+    keep: boolean,
     classes: ReadonlyMap<number, ClassChanges>,
   ): UpdateResult;
   /** Forgets what no row comes of. Returns the sets of ports that are still in use. */
@@ -57,24 +59,22 @@ export interface ProgramRoot {
 export interface UpdateResult {
   /** By root. */
   readonly refused: ReadonlyMap<Node, TooLarge>;
-  /** False: `also` was too large. */
-  readonly also: boolean;
+  /** False: what was to be kept was too large. */
+  readonly kept: boolean;
 }
 
-/** `nodeIds` and `outcomeIds` are for this one alone. */
+/** `numbers` are for this one alone. */
 export function createNodeRows(
   diagram: Diagram,
   rows: RowStore,
   values: Values,
-  nodeIds: IdSpace,
-  outcomeIds: IdSpace,
+  numbers: NodeNumbers,
   limits: SizeLimits,
 ): NodeRows {
-  const nodes = createLiveNodes(diagram, nodeIds, outcomeIds);
+  const nodes = createLiveNodes(diagram, numbers);
   const branchRows = createBranchRows(diagram, nodes, rows, values, limits.program);
   const visits = createProgramVisits(diagram, nodes, branchRows, limits);
-  /** The last update, if all that it was asked for is there. */
-  let last: { readonly programs: readonly ProgramRoot[]; readonly clock: number } | undefined;
+  let last: Last = { programs: [], kept: [], refused: NONE_REFUSED, all: true };
   /** Undecided rules in nodes that the diagram remembers of programs that were left out. */
   let remembered = 0;
   /** Classes that went so far: a program that has only grown since it was too large still is. */
@@ -126,7 +126,7 @@ export function createNodeRows(
   };
 
   /** False: they are too large together, and what was not visited yet is left out. */
-  const visitAlso = (roots: readonly Node[]): boolean => {
+  const visitKept = (roots: readonly Node[]): boolean => {
     let size = NO_SIZE;
     for (const root of roots) {
       const visit = visits.program(root, size);
@@ -146,13 +146,37 @@ export function createNodeRows(
       nodes.dropBranch(branch);
     }
     for (const leaf of leaves) nodes.dropLeaf(leaf);
+    // What is in use is complete now.
+    nodes.takeTouched();
   };
 
-  /** Whether all that is reachable from the roots is there already. */
-  const isLast = (programs: readonly ProgramRoot[]): boolean =>
-    last?.clock === nodes.clock &&
-    last.programs.length === programs.length &&
-    programs.every(({ node }, i) => node === last!.programs[i]!.node);
+  /** In a round: everything is asked for again, so that what is too large is found. */
+  const updateAll = (programs: readonly ProgramRoot[], keep: boolean): UpdateResult => {
+    const kept = keep ? last.programs.map(rootTaken) : [];
+    visits.begin(false);
+    let refused = visitPrograms(programs);
+    let all = visitKept(kept);
+    if (!all || [...refused.values()].some(({ scope }) => scope === 'node')) {
+      visits.begin(true);
+      refused = visitPrograms(programs);
+      all = visitKept(kept);
+    }
+    last = { programs, kept, refused, all: refused.size === 0 && all };
+    return { refused, kept: all };
+  };
+
+  const rootTaken = ({ node, instead }: ProgramRoot): Node => (last.refused.has(node) ? instead : node);
+
+  /** Where everything could be taken so far, by what changed. False: now it can not, or could not before. */
+  const updateChanged = (programs: readonly ProgramRoot[], keep: boolean): boolean => {
+    if (!last.all) return false;
+    const { removed, added } = listChanges(last.programs, programs);
+    if (!visits.extend(rootsOf(added))) return false;
+    visits.give(last.kept);
+    if (!keep) visits.give(rootsOf(removed));
+    last = { programs, kept: keep ? rootsOf(removed) : [], refused: NONE_REFUSED, all: true };
+    return true;
+  };
 
   return {
     forget() {
@@ -165,24 +189,34 @@ export function createNodeRows(
     get overflowing() {
       return nodes.overflowing;
     },
-    update(programs, also, classes) {
+    update(programs, keep, classes) {
       for (const [page, changes] of classes) {
         losses += changes.dead.length;
         branchRows.applyClasses(page, changes);
       }
-      if (also.length === 0 && isLast(programs)) return { refused: new Map(), also: true };
-      visits.begin(false);
-      let refused = visitPrograms(programs);
-      let kept = visitAlso(also);
-      if (!kept || [...refused.values()].some(({ scope }) => scope === 'node')) {
-        visits.begin(true);
-        refused = visitPrograms(programs);
-        kept = visitAlso(also);
-      }
+      const result = updateChanged(programs, keep) ? ALL_TAKEN : updateAll(programs, keep);
       sweep();
-      if (diagram.size > 4 * (nodes.branches.size + nodes.leaves.size) + 2_000) forget([...refused.keys()]);
-      last = refused.size === 0 && also.length === 0 ? { programs, clock: nodes.clock } : undefined;
-      return { refused, also: kept };
+      if (diagram.size > 4 * (nodes.branches.size + nodes.leaves.size) + 2_000) {
+        forget([...result.refused.keys()]);
+      }
+      return result;
     },
   };
+}
+
+/** What was asked for last, and became of it. */
+interface Last {
+  readonly programs: readonly ProgramRoot[];
+  /** What is there beside them. */
+  readonly kept: readonly Node[];
+  readonly refused: UpdateResult['refused'];
+  /** All of it is there, and nothing else. */
+  readonly all: boolean;
+}
+
+const NONE_REFUSED: UpdateResult['refused'] = new Map();
+const ALL_TAKEN: UpdateResult = { refused: NONE_REFUSED, kept: true };
+
+function rootsOf(programs: readonly ProgramRoot[]): readonly Node[] {
+  return programs.map(({ node }) => node);
 }

@@ -1,5 +1,7 @@
+import type { Contents } from './contents';
 import { createIdSpace, type IdSpace } from './ids';
 import { FAMILY_4, FAMILY_6 } from './labels';
+import { NO_MEMORY, type NumberMemory } from './number-memory';
 
 /**
  * Which bit stands for which label. A *page* is one such assignment, LABEL_BITS wide; an address has a row for each page in which
@@ -9,14 +11,13 @@ import { FAMILY_4, FAMILY_6 } from './labels';
  * more frees its bit only with `settle`.
  */
 export interface Pages {
-  /** Starts a compile: nothing is asked for. */
-  begin(): void;
   /**
    * The page of a program that asks for these labels: the one that `whose` had, if it has room, else the first that has. Undefined
-   * when they are more than a page can hold.
+   * when they are more than a page can hold. It holds until `whose` is placed again, or leaves.
    */
   place(whose: string, labels: ReadonlySet<number>): number | undefined;
-  /** Ends a compile: labels that no program asked for since `begin` leave their page, unless `keep`. */
+  leave(whose: string): void;
+  /** Ends a compile: labels that no program asks for leave their page, unless `keep`. */
   end(keep: boolean): void;
   /** The target holds the rows of the last compile, and no others. */
   settle(): void;
@@ -48,66 +49,127 @@ export const PAGE_ROOM = LABEL_BITS - FAMILIES.length;
 interface OpenPage extends Page {
   readonly bits: Map<number, number>;
   readonly ids: IdSpace;
-  wanted: Set<number>;
+  /** How many programs ask for a label. */
+  readonly wanted: Map<number, number>;
+  /** Bits by what they are remembered for. What nobody has asked for yet is kept from others all the same. */
+  readonly waiting: Map<string, number>;
 }
 
-export function createPages(): Pages {
+interface Placed {
+  readonly page: OpenPage;
+  readonly labels: ReadonlySet<number>;
+}
+
+/** Without `contents` nothing is remembered. */
+export function createPages(memory: NumberMemory = NO_MEMORY, contents?: Contents): Pages {
   const pages = new Map<number, OpenPage>();
-  let places = new Map<string, number>();
-  let placesNow = new Map<string, number>();
+  const places = new Map<string, Placed>();
+  /** Numbers of the pages of programs that nobody has placed yet in this run. */
+  const remembered = new Map<string, number>();
   /** Bits that may still be on the target. */
   let leaving: { readonly page: OpenPage; readonly bit: number }[] = [];
   /** Pages that may still be on the target. */
   const retired = new Set<number>();
 
-  const open = (): OpenPage => {
-    let number = 1;
+  const unusedNumber = (): number => {
+    let number = FIRST_PAGE;
     while (pages.has(number) || retired.has(number)) number++;
+    return number;
+  };
+  const open = (number = unusedNumber()): OpenPage => {
     const ids = createIdSpace(FAMILIES.length, LABEL_BITS - 1);
-    const page = { number, bits: new Map(FAMILIES), ids, wanted: new Set<number>() };
+    const page: OpenPage = { number, bits: new Map(FAMILIES), ids, wanted: new Map(), waiting: new Map() };
     pages.set(number, page);
     return page;
   };
   open();
+  for (const [number, content] of memory.remembered('label')) {
+    const [page, bit] = [Math.floor(number / LABEL_BITS), number % LABEL_BITS];
+    const { ids, waiting } = pages.get(page) ?? open(page);
+    if (!ids.claim(bit)) continue;
+    const twin = waiting.get(content);
+    if (twin !== undefined) leaving.push({ page: pages.get(page)!, bit: twin });
+    waiting.set(content, bit);
+  }
+  for (const [program, page] of memory.remembered('program-page')) {
+    remembered.set(wordsOfProgram(program), Number(page));
+  }
 
   /** All or nothing. */
   const fits = (page: OpenPage, labels: ReadonlySet<number>): boolean => {
     const missing = [...labels].filter((label) => !page.bits.has(label));
     const taken: number[] = [];
-    for (let i = 0; i < missing.length; i++) {
-      const bit = page.ids.take();
+    const names = missing.map((label) => contents?.label(label) ?? '');
+    for (const name of names) {
+      const bit = page.waiting.get(name) ?? page.ids.take();
       if (bit === undefined) {
-        for (const back of taken) page.ids.release(back);
+        taken.forEach((back, i) => {
+          if (page.waiting.get(names[i]!) !== back) page.ids.release(back);
+        });
         return false;
       }
       taken.push(bit);
     }
-    missing.forEach((label, i) => page.bits.set(label, taken[i]!));
-    for (const label of labels) page.wanted.add(label);
+    missing.forEach((label, i) => {
+      const [bit, name] = [taken[i]!, names[i]!];
+      page.bits.set(label, bit);
+      page.waiting.delete(name);
+      if (contents !== undefined) memory.note('label', page.number * LABEL_BITS + bit, name);
+    });
     return true;
+  };
+
+  const roomFor = (labels: ReadonlySet<number>, before: OpenPage | undefined): OpenPage | undefined => {
+    if (before !== undefined && fits(before, labels)) return before;
+    const other = [...pages.values()].find((page) => fits(page, labels));
+    if (other !== undefined) return other;
+    const opened = open();
+    return fits(opened, labels) ? opened : undefined;
+  };
+
+  const forsake = (whose: string, before: Placed): void => {
+    places.delete(whose);
+    const { wanted } = before.page;
+    for (const label of before.labels) {
+      const left = wanted.get(label)! - 1;
+      if (left === 0) wanted.delete(label);
+      else wanted.set(label, left);
+    }
+  };
+
+  const note = (whose: string, from: number | undefined, to: number): void => {
+    if (from === to) return;
+    if (to !== FIRST_PAGE) memory.note('program-page', numberOfProgram(whose), String(to));
+    else if (from !== undefined) memory.drop('program-page', numberOfProgram(whose));
   };
 
   return {
     pages,
-    begin() {
-      placesNow = new Map();
-      for (const page of pages.values()) page.wanted = new Set();
-    },
     place(whose, labels) {
-      if (labels.size > PAGE_ROOM) return undefined;
-      if (labels.size === 0) return FIRST_PAGE;
-      const before = pages.get(places.get(whose) ?? 0);
-      let page = before !== undefined && fits(before, labels) ? before : undefined;
-      page ??= [...pages.values()].find((other) => fits(other, labels));
-      if (page === undefined) {
-        page = open();
-        if (!fits(page, labels)) return undefined;
-      }
-      placesNow.set(whose, page.number);
+      const before = places.get(whose);
+      if (before?.labels === labels) return before.page.number;
+      const from = before?.page.number ?? remembered.get(whose);
+      remembered.delete(whose);
+      if (before !== undefined) forsake(whose, before);
+      const page =
+        labels.size === 0 || labels.size > PAGE_ROOM
+          ? undefined
+          : roomFor(labels, from === undefined ? undefined : pages.get(from));
+      note(whose, from, page?.number ?? FIRST_PAGE);
+      if (page === undefined) return labels.size === 0 ? FIRST_PAGE : undefined;
+      places.set(whose, { page, labels });
+      for (const label of labels) page.wanted.set(label, (page.wanted.get(label) ?? 0) + 1);
       return page.number;
     },
+    leave(whose) {
+      const before = places.get(whose);
+      if (before === undefined) return;
+      forsake(whose, before);
+      note(whose, before.page.number, FIRST_PAGE);
+    },
     end(keep) {
-      places = placesNow;
+      for (const whose of remembered.keys()) memory.drop('program-page', numberOfProgram(whose));
+      remembered.clear();
       if (keep) return;
       for (const page of pages.values()) {
         for (const [label, bit] of page.bits) {
@@ -116,14 +178,33 @@ export function createPages(): Pages {
           leaving.push({ page, bit });
         }
         if (page.wanted.size > 0 || page.number === FIRST_PAGE) continue;
+        for (const bit of page.waiting.values()) leaving.push({ page, bit });
+        page.waiting.clear();
         pages.delete(page.number);
         retired.add(page.number);
       }
     },
     settle() {
-      for (const { page, bit } of leaving) page.ids.release(bit);
+      for (const page of pages.values()) {
+        for (const bit of page.waiting.values()) leaving.push({ page, bit });
+        page.waiting.clear();
+      }
+      for (const { page, bit } of leaving) {
+        page.ids.release(bit);
+        memory.drop('label', page.number * LABEL_BITS + bit);
+      }
       leaving = [];
       retired.clear();
     },
   };
+}
+
+/** `ep/direction` as a number, and back. */
+function numberOfProgram(whose: string): number {
+  const [ep, direction] = whose.split('/');
+  return 2 * Number(ep) + (direction === 'egress' ? 1 : 0);
+}
+
+function wordsOfProgram(number: number): string {
+  return `${Math.floor(number / 2)}/${number % 2 === 1 ? 'egress' : 'ingress'}`;
 }

@@ -1,7 +1,9 @@
 import { keyedRow, rowKey, type MatchValue } from '../rows';
+import type { Contents } from './contents';
 import { createIdSpace, type IdSpace } from './ids';
 import type { IntervalSet } from './intervals';
 import { prefixesOf, rangesOf } from './intervals';
+import { NO_MEMORY, type NumberMemory } from './number-memory';
 import type { RowStore } from './row-store';
 import { wordsOfBits, type Words } from './words';
 
@@ -11,8 +13,8 @@ import { wordsOfBits, type Words } from './words';
  * that nodes make (branch-values.ts), and come and go with them.
  */
 export interface PortLabels {
-  /** For a node that begins to ask; 16 sets at most. */
-  take(protocol: number, sets: readonly IntervalSet[]): PortMask;
+  /** For the node with this number, which begins to ask; 16 sets at most. */
+  take(protocol: number, sets: readonly IntervalSet[], node: number): PortMask;
   /** For a node that is gone. */
   release(mask: PortMask): void;
   /** Brings the rows to what is taken now. */
@@ -23,6 +25,7 @@ export interface PortLabels {
 
 /** The labels of one node. */
 export interface PortMask {
+  readonly node: number;
   readonly protocol: number;
   readonly page: number;
   readonly sets: readonly IntervalSet[];
@@ -35,17 +38,27 @@ export const PORT_WORDS = 4;
 const PAGE_BITS = 64 * PORT_WORDS;
 /** No two protocols have a page of the same number, so that a mask tells by its page which ports it is about. */
 const PAGES_OF_A_PROTOCOL = 0x10000;
+/** Of a protocol, that are remembered: more than the tables hold masks for. */
+const PAGES_MAX = 1024;
 
 interface PortPage {
   readonly protocol: number;
   readonly number: number;
   readonly ids: IdSpace;
   readonly bits: Map<IntervalSet, { readonly bit: number; uses: number }>;
+  /** Bits by what they are remembered for. What nobody has asked for yet is kept from others all the same. */
+  readonly waiting: Map<string, number>;
   /** The words of each row, as text. */
   rows: Map<string, string>;
 }
 
-export function createPortLabels(which: 'dport' | 'sport', rows: RowStore): PortLabels {
+/** Without `contents` nothing is remembered. */
+export function createPortLabels(
+  which: 'dport' | 'sport',
+  rows: RowStore,
+  memory: NumberMemory = NO_MEMORY,
+  contents?: Contents,
+): PortLabels {
   const pages = new Map<number, PortPage[]>();
   const dirty = new Set<PortPage>();
   let leaving: { readonly page: PortPage; readonly bit: number }[] = [];
@@ -54,43 +67,80 @@ export function createPortLabels(which: 'dport' | 'sport', rows: RowStore): Port
   const takeIn = (page: PortPage, sets: readonly IntervalSet[]): boolean => {
     const missing = sets.filter((set) => !page.bits.has(set));
     const taken: number[] = [];
-    for (let i = 0; i < missing.length; i++) {
-      const bit = page.ids.take();
+    const names = missing.map((set) => contents?.ports(set) ?? '');
+    for (const name of names) {
+      const bit = page.waiting.get(name) ?? page.ids.take();
       if (bit === undefined) {
-        for (const back of taken) page.ids.release(back);
+        taken.forEach((back, i) => {
+          if (page.waiting.get(names[i]!) !== back) page.ids.release(back);
+        });
         return false;
       }
       taken.push(bit);
     }
-    missing.forEach((set, i) => page.bits.set(set, { bit: taken[i]!, uses: 0 }));
+    missing.forEach((set, i) => {
+      const [bit, name] = [taken[i]!, names[i]!];
+      page.bits.set(set, { bit, uses: 0 });
+      page.waiting.delete(name);
+      if (contents !== undefined) memory.note(which, page.number * PAGE_BITS + bit, name);
+    });
     if (missing.length > 0) dirty.add(page);
     for (const set of sets) page.bits.get(set)!.uses++;
     return true;
   };
 
+  const openOf = (protocol: number): PortPage[] => {
+    let open = pages.get(protocol);
+    if (open === undefined) {
+      open = [];
+      pages.set(protocol, open);
+    }
+    return open;
+  };
+
+  const openPage = (protocol: number): PortPage => {
+    const open = openOf(protocol);
+    const page: PortPage = {
+      protocol,
+      number: PAGES_OF_A_PROTOCOL * protocol + open.length + 1,
+      ids: createIdSpace(0, PAGE_BITS - 1),
+      bits: new Map(),
+      waiting: new Map(),
+      rows: new Map(),
+    };
+    open.push(page);
+    return page;
+  };
+
+  for (const [key, content] of memory.remembered(which)) {
+    const [number, bit] = [Math.floor(key / PAGE_BITS), key % PAGE_BITS];
+    const [protocol, place] = [Math.floor(number / PAGES_OF_A_PROTOCOL), number % PAGES_OF_A_PROTOCOL];
+    if (place === 0 || place > PAGES_MAX) continue;
+    while (openOf(protocol).length < place) openPage(protocol);
+    const page = openOf(protocol)[place - 1]!;
+    if (!page.ids.claim(bit)) continue;
+    const twin = page.waiting.get(content);
+    if (twin !== undefined) leaving.push({ page, bit: twin });
+    page.waiting.set(content, bit);
+  }
+  /** The page of a node's mask, where it is not the first that has room. */
+  const pageOf = `${which}-page` as const;
+
   return {
-    take(protocol, sets) {
-      let open = pages.get(protocol);
-      if (open === undefined) {
-        open = [];
-        pages.set(protocol, open);
-      }
-      let page = open.find((candidate) => takeIn(candidate, sets));
+    take(protocol, sets, node) {
+      const open = openOf(protocol);
+      const before = memory.remembered(pageOf).get(node);
+      const remembered = before === undefined ? [] : open.filter(({ number }) => number === Number(before));
+      let page = [...remembered, ...open].find((candidate) => takeIn(candidate, sets));
       if (page === undefined) {
-        const ids = createIdSpace(0, PAGE_BITS - 1);
-        page = {
-          protocol,
-          number: PAGES_OF_A_PROTOCOL * protocol + open.length + 1,
-          ids,
-          bits: new Map(),
-          rows: new Map(),
-        };
-        open.push(page);
+        page = openPage(protocol);
         takeIn(page, sets);
       }
       const { bits, number } = page;
+      if (page !== open[0] && contents !== undefined) memory.note(pageOf, node, String(number));
       const own = sets.map((set) => bits.get(set)!.bit);
       return {
+        node,
         protocol,
         page: number,
         sets,
@@ -101,8 +151,9 @@ export function createPortLabels(which: 'dport' | 'sport', rows: RowStore): Port
           ),
       };
     },
-    release({ protocol, page: number, sets }) {
+    release({ protocol, page: number, sets, node }) {
       const page = pages.get(protocol)!.find((open) => open.number === number)!;
+      memory.drop(pageOf, node);
       for (const set of sets) {
         const held = page.bits.get(set)!;
         if (--held.uses > 0) continue;
@@ -116,7 +167,14 @@ export function createPortLabels(which: 'dport' | 'sport', rows: RowStore): Port
       dirty.clear();
     },
     settle() {
-      for (const { page, bit } of leaving) page.ids.release(bit);
+      for (const page of [...pages.values()].flat()) {
+        for (const bit of page.waiting.values()) leaving.push({ page, bit });
+        page.waiting.clear();
+      }
+      for (const { page, bit } of leaving) {
+        page.ids.release(bit);
+        memory.drop(which, page.number * PAGE_BITS + bit);
+      }
       leaving = [];
     },
   };

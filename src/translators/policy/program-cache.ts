@@ -31,14 +31,13 @@ export interface ProgramCache {
    * reported then.
    */
   unchanged(): boolean;
-  /** Ends a compile: endpoints that were not asked for are forgotten. */
-  end(): void;
+  forget(ep: number): void;
 }
 
 interface Entry {
   readonly workload: WorkloadEndpoint;
   /** Policies and profiles by the keys under which they were looked up. */
-  readonly names: readonly string[];
+  readonly names: ReadonlySet<string>;
   readonly own: readonly Prefix[];
   readonly programs: Readonly<Record<Direction, EndpointProgram>>;
   readonly problems: readonly string[];
@@ -54,8 +53,7 @@ export function createProgramCache(
   },
 ): ProgramCache {
   const { prefixes, labels, membership, labelsOf } = context;
-  let entries = new Map<number, Entry>();
-  let asked = new Map<number, Entry>();
+  const entries = new Map<number, Entry>();
   const last = {
     policies: new Map<string, Policy>(),
     profiles: new Map<string, Profile>(),
@@ -87,25 +85,25 @@ export function createProgramCache(
     };
   };
 
-  const isFresh = ({ names, own }: Entry): boolean =>
-    stale !== 'all' &&
-    !names.some((name) => (stale as ReadonlySet<string>).has(name)) &&
-    !own.some(
+  const isFresh = ({ names, own }: Entry): boolean => {
+    if (stale === 'all') return false;
+    const [few, many] = stale.size < names.size ? [stale, names] : [names, stale];
+    for (const name of few) if (many.has(name)) return false;
+    if (movedHosts.size === 0 && movedNets.length === 0) return true;
+    return !own.some(
       (address) => movedHosts.has(address.key) || movedNets.some((net) => contains(prefixes, net, address)),
     );
+  };
 
   return {
     begin(model, { members, onlyMembers }, onProblem) {
       report = onProblem;
-      asked = new Map();
       programs.begin(model, (message) => problems.add(message));
-      const policies = changedKeys(last.policies, model.policies);
-      const profiles = changedKeys(last.profiles, model.profiles);
+      // The model's maps are live.
+      const policies = follow(last.policies, model.policies);
+      const profiles = follow(last.profiles, model.profiles);
       const certain = onlyMembers && sameEntries(last.config, model.config);
       stale = certain ? new Set([...policies.map(policyName), ...profiles.map(profileName)]) : 'all';
-      // The model's maps are live.
-      follow(last.policies, model.policies, policies);
-      follow(last.profiles, model.profiles, profiles);
       if (!certain) last.config = new Map(model.config);
       const moved = [...members.values()].flatMap((some) => some.map(({ prefix }) => prefix));
       movedHosts = new Set(moved.filter(({ host }) => host).map(({ key }) => key));
@@ -113,19 +111,20 @@ export function createProgramCache(
     },
     of(ep, workload) {
       let entry = entries.get(ep);
-      if (entry?.workload !== workload || !isFresh(entry)) entry = make(workload);
-      asked.set(ep, entry);
+      if (entry?.workload !== workload || !isFresh(entry)) {
+        entry = make(workload);
+        entries.set(ep, entry);
+      }
       for (const problem of entry.problems) report(problem);
       return entry.programs;
     },
     unchanged() {
       for (const entry of entries.values()) if (!isFresh(entry)) return false;
       for (const entry of entries.values()) for (const problem of entry.problems) report(problem);
-      asked = entries;
       return true;
     },
-    end() {
-      entries = asked;
+    forget(ep) {
+      entries.delete(ep);
     },
   };
 }
@@ -133,12 +132,12 @@ export function createProgramCache(
 const policyName = (key: string): string => `policy ${key}`;
 const profileName = (key: string): string => `profile ${key}`;
 
-function namesIn({ tiers, profileIds }: WorkloadEndpoint): readonly string[] {
+function namesIn({ tiers, profileIds }: WorkloadEndpoint): ReadonlySet<string> {
   const policies = tiers.flatMap((tier) => [...tier.ingressPolicies, ...tier.egressPolicies]);
-  return [
-    ...new Set(policies.filter((id) => !isStaged(id)).map((id) => policyName(policyKey(id)))),
+  return new Set([
+    ...policies.filter((id) => !isStaged(id)).map((id) => policyName(policyKey(id))),
     ...profileIds.map(profileName),
-  ];
+  ]);
 }
 
 function groupsOf(forms: readonly SrcForm[]): ReadonlySet<number> {
@@ -156,21 +155,30 @@ function contains(cache: PrefixCache, net: Prefix, address: Prefix): boolean {
   );
 }
 
-function changedKeys<T>(before: ReadonlyMap<string, T>, now: ReadonlyMap<string, T>): readonly string[] {
+/**
+ * Makes a copy equal again, in the order of the original. Returns the keys that came, went or have another value. Quick while the two
+ * are in one order, as they are after most changes: what comes goes to the end.
+ */
+function follow<T>(copy: Map<string, T>, now: ReadonlyMap<string, T>): readonly string[] {
+  if (sameValues(copy, now)) return [];
   const changed: string[] = [];
-  if (sameValues(before, now)) return changed;
-  for (const [key, value] of now) if (before.get(key) !== value) changed.push(key);
-  for (const key of before.keys()) if (!now.has(key)) changed.push(key);
-  return changed;
-}
-
-/** Makes a copy equal again, in the order of the original: what came goes to the end in both. */
-function follow<T>(copy: Map<string, T>, now: ReadonlyMap<string, T>, changed: readonly string[]): void {
-  for (const key of changed) if (!now.has(key)) copy.delete(key);
-  for (const key of changed) {
-    const value = now.get(key);
-    if (value !== undefined) copy.set(key, value);
+  const [keys, values] = [copy.keys(), copy.values()];
+  let inOrder = true;
+  for (const [key, value] of now) {
+    const before: string | undefined = inOrder ? keys.next().value : undefined;
+    inOrder &&= before === key || before === undefined;
+    const valueBefore: T | undefined = inOrder ? values.next().value : copy.get(key);
+    if (valueBefore !== value) changed.push(key);
   }
+  const came = changed.filter((key) => !copy.has(key)).length;
+  if (copy.size + came !== now.size) for (const key of copy.keys()) if (!now.has(key)) changed.push(key);
+  if (!inOrder) copy.clear();
+  for (const key of inOrder ? changed : now.keys()) {
+    const value = now.get(key);
+    if (value === undefined) copy.delete(key);
+    else copy.set(key, value);
+  }
+  return changed;
 }
 
 /** The common case, quickly: the same values in the same order. A model never moves a value to another key. */

@@ -1,6 +1,6 @@
 import type { BranchRows } from './branch-rows';
 import { branchSize } from './branch-rows';
-import { createClosures } from './closures';
+import { createClosures, type Closure, type ClosureParts } from './closures';
 import type { Diagram } from './diagram';
 import type { Leaf, Node } from './diagram-node';
 import type { LiveBranch, LiveLeaf, LiveNodes, MadeNodes } from './live-nodes';
@@ -8,12 +8,12 @@ import type { DiagramSize, SizeLimits } from './size-limits';
 import { exceeded, NO_SIZE, sumOf } from './size-limits';
 
 /**
- * Goes through programs from their roots, gives every branch that it reaches its rows, and knows what was reached and what was not.
- * A program is taken as a whole or not at all.
+ * Goes through programs from their roots, gives every branch that it reaches its rows, and knows what no program reaches any more.
+ * A program is taken as a whole or not at all; one that was taken, and where nothing changed, is not walked again.
  */
 export interface ProgramVisits {
   /**
-   * Begins a round: nothing is reached. Unless `exact`, what several programs reach may be counted for each of them, which is quicker:
+   * Begins a round: nothing is reached. Unless `exact`, what several programs reach is counted for each of them, which is quicker:
    * a round in which that is too much together must be begun again.
    */
   begin(exact: boolean): void;
@@ -23,12 +23,19 @@ export interface ProgramVisits {
    */
   program(root: Node, before: DiagramSize): Visit;
   leaf(leaf: Leaf): void;
-  /** Ends the round: what is in use and was not reached. */
+  /**
+   * Instead of a round, where the last one took every program: what was reached stays so, but for what branches that changed lead to,
+   * and `added` is reached too. False: not all of that is within the limits, and a round must find out what is.
+   */
+  extend(added: Iterable<Node>): boolean;
+  /** Gives up what was reached from these roots, each as often as it was asked for. */
+  give(roots: Iterable<Node>): void;
+  /** What is in use and is not reached any more. */
   end(): { readonly branches: readonly LiveBranch[]; readonly leaves: readonly LiveLeaf[] };
 }
 
 export type Visit =
-  /** `size` of what no other program of the round had reached. */
+  /** `size` of what no other program of the round had reached, or of all that this one reaches (`begin`). */
   | { readonly kind: 'taken'; readonly size: DiagramSize }
   | (TooLarge & {
       readonly kind: 'too-large';
@@ -41,14 +48,10 @@ export interface TooLarge {
   readonly scope: 'program' | 'node';
 }
 
-/** What the visit of one program changed. */
+/** What the walk through one program changed. */
 interface Attempt {
   readonly made: MadeNodes;
   readonly filled: LiveBranch[];
-  readonly branches: LiveBranch[];
-  readonly leaves: LiveLeaf[];
-  /** Of the branches that it reached, and nobody before it. */
-  size: DiagramSize;
 }
 
 export function createProgramVisits(
@@ -57,103 +60,49 @@ export function createProgramVisits(
   rows: BranchRows,
   limits: SizeLimits,
 ): ProgramVisits {
-  const closures = createClosures(diagram, nodes);
+  const closures = createClosures(nodes);
   let round = 0;
   let isExact = true;
-  let lastVisitor = 0;
+  let lastWalk = 0;
 
-  const reachBranch = (attempt: Attempt, branch: LiveBranch): void => {
-    branch.reached = round;
-    attempt.branches.push(branch);
-  };
-
-  const reachLeaf = (attempt: Attempt, leaf: LiveLeaf): void => {
-    if (leaf.reached === round) return;
-    leaf.reached = round;
-    attempt.leaves.push(leaf);
-  };
-
-  /** `too-large` is certain, the opposite is not: what is below may be larger than all that was reached for the first time. */
-  const visit = (attempt: Attempt, node: Node): LiveBranch | 'leaf' | 'too-large' => {
-    if (node.kind === 'leaf') {
-      reachLeaf(attempt, nodes.leaf(node));
-      return 'leaf';
-    }
-    const branch = nodes.branch(node);
-    if (branch.reached === round) return branch;
-    reachBranch(attempt, branch);
-    const complete = branch.filled || fill(attempt, branch);
-    const own = branchSize(branch);
-    attempt.size = sumOf(attempt.size, own);
-    if (!complete || exceeded(attempt.size, limits.program)) return 'too-large';
-    const visitor = ++lastVisitor;
-    let { rows: belowRows, rules, questions } = own;
-    const under = (child: Node): boolean => {
-      const live = visit(attempt, child);
-      if (live === 'too-large') return false;
-      if (live === 'leaf' || live.countedBy === visitor) return true;
-      live.countedBy = visitor;
-      belowRows += live.below.rows;
-      rules += live.below.rules;
-      questions += live.below.questions;
+  /** Everything below the root, filled. Undefined: it is more than one program may have. */
+  const walk = ({ filled }: Attempt, root: Node): ClosureParts | undefined => {
+    const stamp = ++lastWalk;
+    const branches: LiveBranch[] = [];
+    const leaves: LiveLeaf[] = [];
+    let size = NO_SIZE;
+    const visit = (node: Node): boolean => {
+      if (node.kind === 'leaf') {
+        const leaf = nodes.leaf(node);
+        if (leaf.walked !== stamp) leaves.push(leaf);
+        leaf.walked = stamp;
+        return true;
+      }
+      const branch = nodes.branch(node);
+      if (branch.walked === stamp) return true;
+      branch.walked = stamp;
+      branches.push(branch);
+      if (!branch.filled) {
+        filled.push(branch);
+        if (!rows.fill(branch)) return false;
+      }
+      size = sumOf(size, branchSize(branch));
+      if (exceeded(size, limits.program) || !visit(diagram.fallback(node))) return false;
+      for (const child of branch.children.values()) if (!visit(child)) return false;
       return true;
     };
-    if (!under(diagram.fallback(node))) return 'too-large';
-    for (const child of branch.children.values()) if (!under(child)) return 'too-large';
-    branch.below = { rows: belowRows, rules, questions };
-    return branch;
+    return visit(root) ? { branches, leaves, size } : undefined;
   };
 
-  const fill = (attempt: Attempt, branch: LiveBranch): boolean => {
-    attempt.filled.push(branch);
-    return rows.fill(branch);
-  };
-
-  /** The exact size of what is below a node that was visited, as far as the limit. */
-  const measure = (root: Node): DiagramSize => {
+  /** Of what no other program of the round had reached. */
+  const newSize = ({ branches }: ClosureParts): DiagramSize => {
     let size = NO_SIZE;
-    const counted = new Set<LiveBranch>();
-    const count = (node: Node): void => {
-      const branch = node.kind === 'leaf' ? undefined : nodes.branches.get(node);
-      if (branch === undefined || counted.has(branch) || exceeded(size, limits.program)) return;
-      counted.add(branch);
-      size = sumOf(size, branchSize(branch));
-      count(diagram.fallback(branch.node));
-      for (const child of branch.children.values()) count(child);
-    };
-    count(root);
+    for (const branch of branches) if (branch.counted !== round) size = sumOf(size, branchSize(branch));
     return size;
   };
 
-  /** Whether the program alone is too large. */
-  const visitAll = (attempt: Attempt, root: Node): boolean => {
-    const top = visit(attempt, root);
-    if (top === 'leaf') return false;
-    if (top !== 'too-large') {
-      return exceeded(top.below, limits.program) && exceeded(measure(root), limits.program);
-    }
-    const rules = Math.max(attempt.size.rules, attempt.made.rules);
-    return exceeded({ ...attempt.size, rules }, limits.program);
-  };
-
-  /** Reaches what is below a root where nothing changed since it was last found to be within the limits. False: there is none such. */
-  const reachUnchanged = (attempt: Attempt, root: Node): boolean => {
-    const closure = closures.unchanged(root);
-    if (closure === undefined) return false;
-    for (const branch of closure.branches) {
-      if (branch.reached === round) continue;
-      reachBranch(attempt, branch);
-      if (isExact) attempt.size = sumOf(attempt.size, branchSize(branch));
-    }
-    if (!isExact) attempt.size = closure.size;
-    for (const leaf of closure.leaves) reachLeaf(attempt, leaf);
-    return true;
-  };
-
-  /** Nothing of the attempt is left: what it made goes, what it filled is empty, what it reached was not reached. */
-  const undo = ({ made, filled, branches, leaves }: Attempt): void => {
-    for (const branch of branches) branch.reached = 0;
-    for (const leaf of leaves) leaf.reached = 0;
+  /** Nothing of the attempt is left: what it made goes, what it filled is empty. */
+  const undo = ({ made, filled }: Attempt): void => {
     for (const branch of filled) rows.empty(branch);
     for (const branch of made.branches) {
       rows.clear(branch);
@@ -162,43 +111,60 @@ export function createProgramVisits(
     for (const leaf of made.leaves) nodes.dropLeaf(leaf);
   };
 
-  const begin = (): Attempt => ({
-    made: nodes.watch(),
-    filled: [],
-    branches: [],
-    leaves: [],
-    size: NO_SIZE,
-  });
+  const begin = (): Attempt => ({ made: nodes.watch(), filled: [] });
+
+  /** Undefined: the program is too large alone, and nothing is left of the attempt. */
+  const closureOf = (attempt: Attempt, root: Node): Closure | undefined => {
+    const known = closures.of(root);
+    if (known !== undefined) return known;
+    const parts = walk(attempt, root);
+    if (parts !== undefined) return closures.take(root, parts);
+    undo(attempt);
+    return undefined;
+  };
 
   return {
     begin(exact) {
       round++;
       isExact = exact;
+      closures.expire();
+      closures.leaveAll();
     },
     program(root, before) {
       const attempt = begin();
-      const unchanged = reachUnchanged(attempt, root);
-      const alone = !unchanged && visitAll(attempt, root);
-      if (alone || exceeded(sumOf(before, attempt.size), limits.node)) {
+      const known = closures.of(root);
+      const parts = known ?? walk(attempt, root);
+      const size = isExact && parts !== undefined ? newSize(parts) : parts?.size;
+      if (parts === undefined || size === undefined || exceeded(sumOf(before, size), limits.node)) {
         undo(attempt);
-        return {
-          kind: 'too-large',
-          scope: alone ? 'program' : 'node',
-          remembered: attempt.made.rules,
-        };
+        const scope = parts === undefined ? 'program' : 'node';
+        return { kind: 'too-large', scope, remembered: attempt.made.rules };
       }
-      if (!unchanged) closures.remember(root);
-      return { kind: 'taken', size: attempt.size };
+      if (isExact) for (const branch of parts.branches) branch.counted = round;
+      closures.use(known ?? closures.take(root, parts));
+      return { kind: 'taken', size };
     },
     leaf(leaf) {
-      nodes.leaf(leaf).reached = round;
+      const parts = { branches: [], leaves: [nodes.leaf(leaf)], size: NO_SIZE };
+      closures.use(closures.of(leaf) ?? closures.take(leaf, parts));
+    },
+    extend(added) {
+      for (const root of closures.expire()) if (closureOf(begin(), root) === undefined) return false;
+      for (const root of added) {
+        const closure = closureOf(begin(), root);
+        if (closure === undefined) return false;
+        closures.use(closure);
+      }
+      return !exceeded(closures.size, limits.node);
+    },
+    give(roots) {
+      for (const root of roots) closures.leave(root);
     },
     end() {
       nodes.watch();
-      return {
-        branches: [...nodes.branches.values()].filter(({ reached }) => reached !== round),
-        leaves: [...nodes.leaves.values()].filter(({ reached }) => reached !== round),
-      };
+      closures.sweep();
+      const { branches, leaves } = nodes.unused;
+      return { branches: [...branches], leaves: [...leaves] };
     },
   };
 }

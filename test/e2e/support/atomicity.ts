@@ -2,6 +2,7 @@
  * Between any two writes of the target, what would packets get? The switch's engine calls back after each single operation;
  * each probe (a port and a frame, the first of its connection) must get what the old or the new state gives, or nothing.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
 import type { FelixModel } from '../../../src/model/model';
 import type { SpecKey, TableOp } from '../../../src/p4switch/engine';
 import { P4_DPDK_TABLES } from '../../../src/p4target/p4-dpdk/adapter';
@@ -42,10 +43,15 @@ export interface AtomicNode {
    * @throws Error on a verdict that neither state gives, and on an endpoint that is open too early or too long
    */
   step(model: FelixModel, packets: readonly NodePacket[], live?: FelixModel): Promise<ProgramResult>;
+  /**
+   * Kills the driver after so many writes of the model, and starts another; the next step is to be with the same model. True: it had
+   * come to an end before.
+   */
+  interrupt(model: FelixModel, writes: number): Promise<boolean>;
   stop(): Promise<void>;
 }
 
-export interface AtomicityOptions extends Pick<EmbeddedOptions, 'kind'> {
+export interface AtomicityOptions extends Pick<EmbeddedOptions, 'kind' | 'journal'> {
   /**
    * Where the verdicts of the two states come from. `reference`: the reference evaluator, which wants models that do not change
    * afterwards. `target`: the switch before and after; then the model may be live.
@@ -85,13 +91,17 @@ const ROLES = new Map(P4_DPDK_TABLES.map(({ table, role }) => [table, role] as c
 export async function startAtomicNode(options: AtomicityOptions = {}): Promise<AtomicNode> {
   const { oracle = 'reference', every = 1, everyNode = 8, ...rest } = options;
   let onWrite: (op: TableOp) => void = () => undefined;
+  let dead = false;
+  /** The target holds part of an update already. */
+  let halfway = false;
   const embedded = await startEmbeddedNode({
     ...rest,
     onWrite: (op) => {
       onWrite(op);
     },
+    isDead: () => dead,
   });
-  const { engine, node } = embedded;
+  const { engine } = embedded;
   const stats: AtomicityStats = {
     updates: 0,
     writes: 0,
@@ -175,7 +185,7 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
     const opened = new Map<Probe, number>();
 
     const begin = (): readonly Probe[] => {
-      const now = node.names.ports;
+      const now = embedded.node.names.ports;
       const at = (ports: ReadonlyMap<number, string>, name: string): number[] =>
         [...ports].flatMap(([port, known]) => (known === name ? [port] : []));
       return packets.flatMap((packet) => {
@@ -239,12 +249,12 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
         probe.closed = true;
       }
       const gone = probe.ofRemoved || (got !== undefined && got === probe.toRemoved);
-      if (gone && got !== undefined && got !== after && pastClosing) {
+      if (!halfway && gone && got !== undefined && got !== after && pastClosing) {
         violation ??= new Error(
           `after write ${writes}: ${probe.words} still leaves by ${got}: the endpoint is gone`,
         );
       }
-      const isNew = probe.ofNew || got === probe.toNew;
+      const isNew = !halfway && (probe.ofNew || got === probe.toNew);
       // Until the first writes have closed it, an old endpoint with the same port and address goes on as before.
       const byTheOldOne = !pastClosing && got === before;
       if (isNew && got !== undefined && !byTheOldOne && !opened.has(probe)) opened.set(probe, policyWrites);
@@ -276,14 +286,15 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
     };
     let result: ProgramResult;
     try {
-      result = await node.program(live);
+      result = await embedded.node.program(live);
     } finally {
       onWrite = () => undefined;
     }
     if (violation !== undefined) throw violation;
     stats.updates++;
     if (heldGates > 0) stats.updatesWithHolds++;
-    names = node.names.ports;
+    halfway = false;
+    names = embedded.node.names.ports;
     model = next;
     owners = ownersNow;
     const failed = [...result.applied.failed.values()].map(({ message, row }) => `${row.table}: ${message}`);
@@ -311,7 +322,31 @@ export async function startAtomicNode(options: AtomicityOptions = {}): Promise<A
     return result;
   };
 
-  return { embedded, stats, step, stop: () => embedded.stop() };
+  const interrupt: AtomicNode['interrupt'] = async (next, limit) => {
+    const file = options.journal!;
+    let writes = 0;
+    let journal: Buffer | undefined;
+    onWrite = () => {
+      if (++writes < limit || dead) return;
+      dead = true;
+      journal = readFileSync(file);
+    };
+    await embedded.node.program(next);
+    onWrite = () => undefined;
+    if (journal === undefined) {
+      model = next;
+      names = embedded.node.names.ports;
+      owners = ownersOf(next);
+      return true;
+    }
+    writeFileSync(file, journal);
+    dead = false;
+    halfway = true;
+    await embedded.restartDriver();
+    return false;
+  };
+
+  return { embedded, stats, step, interrupt, stop: () => embedded.stop() };
 }
 
 /** Who has an address, for models that change later. */

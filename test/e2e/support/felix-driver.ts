@@ -1,4 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
+import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { openTargetToRead } from '../../../src/driver/target';
 import { createFrameDecoder } from '../../../src/driver/felix/frame-decoder';
@@ -8,15 +10,10 @@ import { P4_DPDK_TABLES } from '../../../src/p4target/p4-dpdk/adapter';
 import { rowContent, rowKey } from '../../../src/translators/rows';
 import { encodeFrames, type Payload } from '../../support/felix-stream';
 import { decodeFromDataplane } from '../../support/from-dataplane';
-import { start, type Running } from './processes';
+import { ROOT, spawnRunning, start, type Running } from './processes';
 
-/** The driver as Felix starts it, with the test as Felix. */
-export interface FelixDriver extends Running {
-  /** Sends messages, numbered on from the last ones. */
-  send(payloads: readonly Payload[]): void;
-  /** The last status of each workload that was reported; `removed` when it was taken back. */
-  statuses(): ReadonlyMap<string, string>;
-  heartbeats(): number;
+/** What the driver is to the test, whatever it is joined by. */
+export interface DriverProcess extends Running {
   health(path: 'healthz' | 'readyz'): Promise<Health & { readonly status: number }>;
   /** Waits until /readyz says so, and gives what it says. */
   untilReady(ready: boolean): Promise<Health>;
@@ -26,22 +23,49 @@ export interface FelixDriver extends Running {
   logged(message: string): readonly Readonly<Record<string, unknown>>[];
 }
 
+/** The test as Felix. */
+export interface FelixEnd {
+  /** Sends messages, numbered on from the last ones. */
+  send(payloads: readonly Payload[]): void;
+  /** The last status of each workload that was reported; `removed` when it was taken back. */
+  statuses(): ReadonlyMap<string, string>;
+  heartbeats(): number;
+}
+
+/** The driver as Felix starts it, with the test as Felix. */
+export interface FelixDriver extends DriverProcess, FelixEnd {}
+
 export async function startFelixDriver(env: Readonly<Record<string, string>>): Promise<FelixDriver> {
-  const port = await freePort();
-  const driver = start('calico-p4-felix-driver', [], {
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
-    env: {
-      CALICO_P4_METRICS_LISTEN: `127.0.0.1:${port}`,
-      CALICO_P4_NAMES_FILE: '',
-      CALICO_P4_LOG_LEVEL: 'info',
-      CALICO_P4_FELIX_HEARTBEAT_SECONDS: '1',
-      ...env,
-    },
+  const driver = await startDriverProcess('calico-p4-felix-driver', [], env, 2);
+  return { ...driver, ...felixEnd(driver) };
+}
+
+/** The driver beside calico-node, with `CALICO_P4_FELIX_LINK` in `env` saying on which socket it waits for Felix. */
+export function startSocketDriver(env: Readonly<Record<string, string>>): Promise<DriverProcess> {
+  return startDriverProcess('calico-p4', ['driver'], env, 0);
+}
+
+export const BRIDGE = path.join(ROOT, 'native', 'build', 'calico-p4-felix-bridge');
+
+/** The program that Felix starts inside calico-node, with the test as Felix. */
+export function startBridge(socket: string): Running & FelixEnd {
+  const bridge = spawnRunning(BRIDGE, [socket], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'] });
+  return { ...bridge, ...felixEnd(bridge) };
+}
+
+/** Builds the bridge, if it is not there. */
+export function buildBridge(): void {
+  const { status, stderr } = spawnSync('make', ['-C', path.join(ROOT, 'native'), 'bridge'], {
+    encoding: 'utf8',
   });
+  if (status !== 0) throw new Error(`make -C native bridge: ${stderr}`);
+}
+
+function felixEnd({ child }: Running): FelixEnd {
   const statuses = new Map<string, string>();
   let heartbeats = 0;
   const decoder = createFrameDecoder();
-  (driver.child.stdio[4] as Readable).on('data', (chunk: Uint8Array) => {
+  (child.stdio[4] as Readable).on('data', (chunk: Uint8Array) => {
     for (const bytes of decoder.push(chunk)) {
       const message = decodeFromDataplane(bytes);
       if (message.kind === 'process') heartbeats++;
@@ -49,21 +73,43 @@ export async function startFelixDriver(env: Readonly<Record<string, string>>): P
       if (message.kind === 'workload-remove') statuses.set(message.workload!, 'removed');
     }
   });
-  const toDriver = driver.child.stdio[3] as Writable;
-  toDriver.on('error', () => undefined);
+  const toDriver = child.stdio[3] as Writable;
+  for (const stream of [toDriver, child.stdio[4] as Readable]) stream.on('error', () => undefined);
   let sent = 0;
-  const health: FelixDriver['health'] = async (path) => {
-    const response = await fetch(`http://127.0.0.1:${port}/${path}`);
-    return { ...((await response.json()) as Health), status: response.status };
-  };
   return {
-    ...driver,
     send(payloads) {
       toDriver.write(encodeFrames(payloads, sent));
       sent += payloads.length;
     },
     statuses: () => statuses,
     heartbeats: () => heartbeats,
+  };
+}
+
+async function startDriverProcess(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  descriptors: number,
+): Promise<DriverProcess> {
+  const port = await freePort();
+  const driver = start(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe', ...Array.from({ length: descriptors }, () => 'pipe' as const)],
+    env: {
+      CALICO_P4_METRICS_LISTEN: `127.0.0.1:${port}`,
+      CALICO_P4_NAMES_FILE: '',
+      CALICO_P4_JOURNAL_FILE: '',
+      CALICO_P4_LOG_LEVEL: 'info',
+      CALICO_P4_FELIX_HEARTBEAT_SECONDS: '1',
+      ...env,
+    },
+  });
+  const health: DriverProcess['health'] = async (path) => {
+    const response = await fetch(`http://127.0.0.1:${port}/${path}`);
+    return { ...((await response.json()) as Health), status: response.status };
+  };
+  return {
+    ...driver,
     health,
     async untilReady(ready) {
       const end = Date.now() + 30_000;

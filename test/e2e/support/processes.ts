@@ -16,7 +16,16 @@ export function start(
   args: readonly string[],
   options: { readonly stdio?: StdioOptions; readonly env?: NodeJS.ProcessEnv } = {},
 ): Running {
-  const child = spawn(path.join(ROOT, 'bin', bin), args, {
+  return spawnRunning(path.join(ROOT, 'bin', bin), args, options);
+}
+
+/** Any program. */
+export function spawnRunning(
+  program: string,
+  args: readonly string[],
+  options: { readonly stdio?: StdioOptions; readonly env?: NodeJS.ProcessEnv } = {},
+): Running {
+  const child = spawn(program, args, {
     stdio: options.stdio ?? ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
   });

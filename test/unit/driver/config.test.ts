@@ -30,6 +30,7 @@ test('without a file and environment every key has its default', () => {
     felix: { link: 'fds', heartbeatSeconds: 10 },
     metrics: { listen: '127.0.0.1:9191' },
     namesFile: '/run/calico-p4/names.json',
+    journalFile: '/run/calico-p4/journal',
     logLevel: 'info',
   });
 });

@@ -135,7 +135,6 @@ test('a full page with bits that may still be on the target is left alone: anoth
   const labels = (from: number, count: number): ReadonlySet<number> =>
     new Set(Array.from({ length: count }, (_, i) => from + i));
   const compile = (from: number): number | undefined => {
-    pages.begin();
     const page = pages.place('1/ingress', labels(from, PAGE_ROOM));
     pages.end(false);
     return page;
@@ -154,7 +153,7 @@ test('labels of ports that do not fit a page take another one, and come back aft
   const ports = createPortLabels('dport', rows);
   const set = (n: number): ReturnType<typeof intervals.of> =>
     intervals.of([{ first: 100 * n, last: 100 * n + 50 }]);
-  const masks = Array.from({ length: 300 }, (_, n) => ports.take(6, [set(n)]));
+  const masks = Array.from({ length: 300 }, (_, n) => ports.take(6, [set(n)], n + 1));
   ports.update();
   expect(new Set(masks.map(({ page }) => page))).toEqual(new Set([0x6_0001, 0x6_0002]));
   for (const [n, mask] of masks.entries()) {
@@ -168,7 +167,7 @@ test('labels of ports that do not fit a page take another one, and come back aft
   for (const mask of masks) ports.release(mask);
   ports.update();
   expect(rows.rows.size).toBe(0);
-  const page = (n: number): number => ports.take(6, [set(n)]).page;
+  const page = (n: number): number => ports.take(6, [set(n)], n + 1).page;
   expect(page(600)).toBe(0x6_0002);
   ports.settle();
   expect(page(601)).toBe(0x6_0001);

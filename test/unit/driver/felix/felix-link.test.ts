@@ -1,16 +1,15 @@
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   closeSync,
   constants as fsConstants,
-  lstatSync,
   mkdtempSync,
   openSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -18,11 +17,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FelixBatch, FelixLink } from '../../../../src/driver/felix/felix-link';
 import { createFelixLink } from '../../../../src/driver/felix/felix-link';
-import {
-  acceptFelixSocket,
-  connectFelixSocket,
-  openFelixFds,
-} from '../../../../src/driver/felix/felix-streams';
+import { connectFelixSocket, openFelixFds } from '../../../../src/driver/felix/felix-streams';
 import { createFrameDecoder, encodeFrame } from '../../../../src/driver/felix/frame-decoder';
 import type { CalicoP4Error } from '../../../../src/errors';
 import { framesOf, recording, testWith } from './recordings';
@@ -203,26 +198,6 @@ describe('over a unix socket', () => {
     await expect(connectFelixSocket(path.join(folder, 'nobody'))).rejects.toMatchObject({
       code: 'FELIX_LINK_CLOSED',
     });
-  });
-
-  test('the driver can also be the one that waits, and what a dead one left is not in its way', async () => {
-    const file = path.join(folder, 'accept');
-    // A process that is killed while it listens leaves its socket file behind.
-    const listen = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
-    spawnSync(process.execPath, ['-e', listen, file]);
-    expect(lstatSync(file).isSocket()).toBe(true);
-
-    const accepted = acceptFelixSocket(file);
-    connect(file).end(minimal);
-    const { batches, error } = await exhaust(createFelixLink(await accepted));
-    expect([messagesIn(batches), error?.code]).toEqual([21, 'FELIX_LINK_CLOSED']);
-  });
-
-  test('waiting can be given up', async () => {
-    const abort = new AbortController();
-    const accepted = acceptFelixSocket(path.join(folder, 'abort'), abort.signal);
-    abort.abort();
-    await expect(accepted).rejects.toMatchObject({ code: 'FELIX_LINK_CLOSED' });
   });
 });
 
