@@ -240,6 +240,19 @@ static int read_regarray(struct program *p, uint32_t id, struct failure *f)
 	return 0;
 }
 
+static int read_meter_array(struct program *p, uint32_t id, struct failure *f)
+{
+	struct rte_swx_ctl_metarray_info info;
+	struct meter_array *a = &p->meter_arrays[id];
+
+	if (rte_swx_ctl_metarray_info_get(p->pipeline, id, &info))
+		return fail(f, STATUS_SYSTEM, "meter array %u can not be described", id);
+	memcpy(a->name, info.name, sizeof(info.name));
+	a->size = info.size;
+	a->meters = calloc(info.size + 1, sizeof(*a->meters));
+	return a->meters ? 0 : no_memory(f);
+}
+
 static int read_program(struct program *p, struct failure *f)
 {
 	struct rte_swx_ctl_pipeline_info info;
@@ -252,12 +265,14 @@ static int read_program(struct program *p, struct failure *f)
 	p->selector_count = info.n_selectors;
 	p->learner_count = info.n_learners;
 	p->regarray_count = info.n_regarrays;
+	p->meter_array_count = info.n_metarrays;
 	p->actions = calloc(info.n_actions + 1, sizeof(*p->actions));
 	p->tables = calloc(info.n_tables + 1, sizeof(*p->tables));
 	p->selectors = calloc(info.n_selectors + 1, sizeof(*p->selectors));
 	p->learners = calloc(info.n_learners + 1, sizeof(*p->learners));
 	p->regarrays = calloc(info.n_regarrays + 1, sizeof(*p->regarrays));
-	if (!p->actions || !p->tables || !p->selectors || !p->learners || !p->regarrays)
+	p->meter_arrays = calloc(info.n_metarrays + 1, sizeof(*p->meter_arrays));
+	if (!p->actions || !p->tables || !p->selectors || !p->learners || !p->regarrays || !p->meter_arrays)
 		return no_memory(f);
 	for (uint32_t i = 0; i < p->action_count; i++)
 		if (read_action(p, i, f))
@@ -273,6 +288,9 @@ static int read_program(struct program *p, struct failure *f)
 			return -1;
 	for (uint32_t i = 0; i < p->regarray_count; i++)
 		if (read_regarray(p, i, f))
+			return -1;
+	for (uint32_t i = 0; i < p->meter_array_count; i++)
+		if (read_meter_array(p, i, f))
 			return -1;
 	return 0;
 }
@@ -520,6 +538,9 @@ void program_free(struct program *p)
 	free(p->selectors);
 	free(p->actions);
 	free(p->regarrays);
+	for (uint32_t i = 0; p->meter_arrays && i < p->meter_array_count; i++)
+		free(p->meter_arrays[i].meters);
+	free(p->meter_arrays);
 	free(p->spec);
 	free(p->blob);
 	if (p->pipeline)
@@ -575,5 +596,10 @@ void program_describe(const struct program *p, struct writer *w)
 	for (uint32_t i = 0; i < p->regarray_count; i++) {
 		write_name(w, p->regarrays[i].name);
 		write_u32(w, p->regarrays[i].size);
+	}
+	write_u16(w, (uint16_t)p->meter_array_count);
+	for (uint32_t i = 0; i < p->meter_array_count; i++) {
+		write_name(w, p->meter_arrays[i].name);
+		write_u32(w, p->meter_arrays[i].size);
 	}
 }

@@ -100,18 +100,36 @@ struct regarray {
 	uint32_t size;
 };
 
+/* A meter as it was set: committed and peak rate (a second), and what their buckets hold. Of bytes, or whatever the program counts. */
+struct meter {
+	/* False: everything is green. */
+	bool set;
+	uint64_t rate, burst, peak_rate, peak_burst;
+	/* DPDK knows what it is set to by a name of its own, with this number; 0 for none. */
+	uint32_t profile;
+};
+
+struct meter_array {
+	char name[RTE_SWX_CTL_NAME_SIZE];
+	uint32_t size;
+	struct meter *meters;
+};
+
 struct program {
 	struct rte_swx_pipeline *pipeline;
 	/* Copies of all table states: tables, selectors, learners. Packets use state[live]. */
 	struct rte_swx_table_state *state[2];
 	int live;
 	uint32_t reach;
-	uint32_t table_count, action_count, selector_count, learner_count, regarray_count;
+	uint32_t table_count, action_count, selector_count, learner_count, regarray_count, meter_array_count;
 	struct table *tables;
 	struct action *actions;
 	struct selector *selectors;
 	struct learner *learners;
 	struct regarray *regarrays;
+	struct meter_array *meter_arrays;
+	/* The last number of a profile of a meter. */
+	uint32_t profiles;
 	/* What the server gave: the spec as it was, and a blob that means nothing here. */
 	char *spec;
 	uint32_t spec_length;

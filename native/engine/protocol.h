@@ -5,7 +5,8 @@
 #ifndef PROTOCOL_H
 #define PROTOCOL_H
 
-#define PROTOCOL_VERSION 1
+/* 2: VLANs of ports. 3: meters. */
+#define PROTOCOL_VERSION 3
 /* Length of the body, operation, status, two bytes of zeros, id of the request. */
 #define FRAME_HEADER 12
 #define FRAME_BODY_MAX (32u << 20)
@@ -40,6 +41,7 @@ enum operation {
 	OP_IDLE = 19,
 	OP_BENCH = 20,
 	OP_QUIT = 21,
+	OP_READ_METERS = 22,
 };
 
 enum status {
@@ -71,6 +73,7 @@ enum change {
 	CHANGE_DEFAULT = 5,
 	CHANGE_GROUP = 6,
 	CHANGE_REGISTER = 7,
+	CHANGE_METER = 8,
 };
 
 /* Tables and learners share default actions: a learner's number has this bit. */

@@ -230,6 +230,28 @@ static int read_registers(struct engine *e, struct reader *r, struct writer *w, 
 	return 0;
 }
 
+static int read_meters(struct engine *e, struct reader *r, struct writer *w, struct failure *f)
+{
+	struct program *p = program_of(e, r, f);
+	uint32_t array = read_u16(r), first = read_u32(r), count = read_u32(r);
+
+	if (!p)
+		return -1;
+	if (!read_done(r) || array >= p->meter_array_count || count > REPLY_PART_MAX / 33 ||
+	    first > p->meter_arrays[array].size || count > p->meter_arrays[array].size - first)
+		return malformed(f);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct meter *m = &p->meter_arrays[array].meters[first + i];
+
+		write_u8(w, m->set);
+		write_u64(w, m->rate);
+		write_u64(w, m->burst);
+		write_u64(w, m->peak_rate);
+		write_u64(w, m->peak_burst);
+	}
+	return 0;
+}
+
 struct learned_call {
 	const struct program *program;
 	uint32_t learner, cursor, count;
@@ -412,6 +434,8 @@ int request_serve(struct engine *e, uint8_t operation, struct reader *r, struct 
 		return request_bench(e, r, w, f);
 	case OP_QUIT:
 		return quit(e, r, f);
+	case OP_READ_METERS:
+		return read_meters(e, r, w, f);
 	}
 	return fail(f, STATUS_UNSUPPORTED, "operation %u is not known", operation);
 }

@@ -27,6 +27,9 @@ struct step {
 	uint32_t index;
 	uint64_t value;
 	struct group members, old_members;
+	struct meter meter;
+	/* What the meter was set to before, which nobody uses any more. */
+	uint32_t old_profile;
 };
 
 struct arena_block {
@@ -337,12 +340,96 @@ static int read_register(struct transaction *t, struct reader *r, struct step *s
 	return 0;
 }
 
+static void profile_name(char *name, size_t size, uint32_t number)
+{
+	snprintf(name, size, "p%u", number);
+}
+
+/* DPDK learns of the rates here, while there is still time to refuse them. */
+static int read_meter(struct transaction *t, struct reader *r, struct step *step)
+{
+	struct program *p = t->program;
+	struct meter *m = &step->meter;
+	struct rte_meter_trtcm_params params;
+	char name[RTE_SWX_CTL_NAME_SIZE];
+	int status;
+
+	step->object = read_u16(r);
+	step->index = read_u32(r);
+	m->set = read_u8(r) != 0;
+	if (m->set) {
+		m->rate = read_u64(r);
+		m->burst = read_u64(r);
+		m->peak_rate = read_u64(r);
+		m->peak_burst = read_u64(r);
+	}
+	if (r->bad || step->object >= p->meter_array_count)
+		return fail(t->failure, STATUS_INVALID, "there is no meter array %u", step->object);
+	if (step->index >= p->meter_arrays[step->object].size)
+		return fail(t->failure, STATUS_INVALID, "meter array %s has no index %u",
+			    p->meter_arrays[step->object].name, step->index);
+	if (!m->set)
+		return 0;
+	if (!m->rate || !m->burst || !m->peak_burst || m->peak_rate < m->rate)
+		return fail(t->failure, STATUS_INVALID,
+			    "meter array %s: rates and bursts are at least 1, and the peak rate is not below the rate",
+			    p->meter_arrays[step->object].name);
+	params = (struct rte_meter_trtcm_params){
+		.cir = m->rate, .cbs = m->burst, .pir = m->peak_rate, .pbs = m->peak_burst
+	};
+	profile_name(name, sizeof(name), p->profiles + 1);
+	status = rte_swx_ctl_meter_profile_add(p->pipeline, name, &params);
+	if (status)
+		return fail(t->failure, STATUS_SYSTEM, "DPDK refuses a meter: %s", strerror(-status));
+	m->profile = ++p->profiles;
+	return 0;
+}
+
+/* Packets stand still. The bucket is full afterwards. */
+static void set_meter(struct program *p, struct step *step)
+{
+	struct meter_array *a = &p->meter_arrays[step->object];
+	struct meter *now = &a->meters[step->index];
+	char name[RTE_SWX_CTL_NAME_SIZE];
+	int status;
+
+	if (step->meter.set) {
+		profile_name(name, sizeof(name), step->meter.profile);
+		status = rte_swx_ctl_meter_set(p->pipeline, a->name, step->index, name);
+	} else {
+		status = rte_swx_ctl_meter_reset(p->pipeline, a->name, step->index);
+	}
+	if (status) {
+		/* Array, index and profile are there: DPDK has no other reason. A limit must not be lost in silence. */
+		fprintf(stderr, "engine: a meter can not be set: %s\n", strerror(-status));
+		abort();
+	}
+	step->old_profile = now->profile;
+	*now = step->meter;
+}
+
+/* `used`: the transaction is in force, and what its meters were set to before goes. Else what was made for it. */
+static void free_profiles(struct transaction *t, bool used)
+{
+	char name[RTE_SWX_CTL_NAME_SIZE];
+
+	for (uint32_t i = 0; i < t->count; i++) {
+		const struct step *step = &t->steps[i];
+		uint32_t profile = used ? step->old_profile : step->meter.profile;
+
+		if (step->kind != CHANGE_METER || !profile)
+			continue;
+		profile_name(name, sizeof(name), profile);
+		rte_swx_ctl_meter_profile_delete(t->program->pipeline, name);
+	}
+}
+
 static int read_step(struct transaction *t, struct reader *r, struct step *step)
 {
 	enum change kind = read_u8(r);
 
 	step->kind = kind;
-	t->touches_tables |= kind != CHANGE_REGISTER;
+	t->touches_tables |= kind != CHANGE_REGISTER && kind != CHANGE_METER;
 	switch (kind) {
 	case CHANGE_ADD:
 	case CHANGE_MODIFY:
@@ -360,6 +447,8 @@ static int read_step(struct transaction *t, struct reader *r, struct step *step)
 		return read_group(t, r, step);
 	case CHANGE_REGISTER:
 		return read_register(t, r, step);
+	case CHANGE_METER:
+		return read_meter(t, r, step);
 	}
 	return fail(t->failure, STATUS_INVALID, "change %d is not known", kind);
 }
@@ -553,8 +642,10 @@ static void exchange(struct dataplane *d, void *argument)
 		rte_swx_pipeline_table_state_set(p->pipeline, p->state[p->live]);
 	}
 	for (uint32_t i = 0; i < t->count; i++) {
-		const struct step *step = &t->steps[i];
+		struct step *step = &t->steps[i];
 
+		if (step->kind == CHANGE_METER)
+			set_meter(p, step);
 		if (step->kind == CHANGE_REGISTER)
 			rte_swx_ctl_pipeline_regarray_write(p->pipeline, p->regarrays[step->object].name, step->index,
 							    step->value);
@@ -618,6 +709,8 @@ int transaction_run(struct program *p, struct dataplane *d, struct reader *r, ui
 		status = commit(&t, d);
 	if (status)
 		take_back_index(&t);
+	if (t.steps)
+		free_profiles(&t, !status);
 	while (t.arena) {
 		struct arena_block *next = t.arena->next;
 

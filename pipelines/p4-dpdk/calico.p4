@@ -56,7 +56,7 @@ const bit<8> WAY_NONE = 0;
 const bit<8> WAY_HOST = 1;
 const bit<8> WAY_ROUTED = 2;
 
-// Why a packet was dropped (below 16, and 24) or may pass; the index of the counter `reasons`. 0 and 1 stand in parser.p4.
+// Why a packet was dropped (below 16, 24 and 26) or may pass; the index of the counter `reasons`. 0 and 1 stand in parser.p4.
 const bit<8> REASON_PORT = 2;
 const bit<8> REASON_SOURCE = 3;
 const bit<8> REASON_ROUTE = 4;
@@ -81,6 +81,11 @@ const bit<8> PASSED_TOO_BIG = 22;
 const bit<8> PASSED_ANSWERED = 23;
 const bit<8> REASON_HOST_POLICY = 24;
 const bit<8> PASSED_UNTRACKED = 25;
+const bit<8> REASON_LIMIT = 26;
+
+// Of the sender's extras.
+const bit<32> MARK_DSCP = 0x80000000;
+const bit<32> LIMIT_NUMBER = 0x000007ff;
 
 // A node id from here on is a leaf, which denies, from NODE_UNMATCHED on one that leaves the packet to others, from NODE_ALLOW on
 // one that allows; the low bits are the outcome (docs/design.md).
@@ -115,25 +120,30 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     Counter<bit<64>, bit<32>>(65536, PNA_CounterType_t.PACKETS) outcomes;
     Counter<bit<64>, bit<32>>(32, PNA_CounterType_t.PACKETS) reasons;
     InternetChecksum() checksum;
+    Meter<bit<32>>(2048, PNA_MeterType_t.PACKETS) packet_limits;
+    Meter<bit<32>>(2048, PNA_MeterType_t.BYTES) byte_limits;
 
     // ---- where the packet comes from -------------------------------------------------------------------------
     // mac: what frames from there must be addressed to, and what answers about neighbours name. port: where those
     // answers go, which is the port itself. A packet that is no answer gets its port from local, default_route or
     // host_stack, or is dropped.
-    action from_pod(bit<32> ep, bit<48> mac, PortId_t port) {
+    action from_pod(bit<32> ep, bit<48> mac, PortId_t port, bit<32> extras) {
         send_to_port(port);
+        h.flow.extras = extras;
         m.source = SIDE_POD;
         h.flow.src_ep = ep;
         m.mac = mac;
     }
     action from_uplink(bit<48> mac, PortId_t port) {
         send_to_port(port);
+        h.flow.extras = 0;
         m.source = SIDE_UPLINK;
         h.flow.src_ep = 0;
         m.mac = mac;
     }
     action from_host(bit<48> mac, PortId_t port) {
         send_to_port(port);
+        h.flow.extras = 0;
         m.source = SIDE_HOST;
         h.flow.src_ep = 0;
         m.mac = mac;
@@ -186,8 +196,9 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
 
     // ---- where it goes -----------------------------------------------------------------------------------------
     // dst, src: MAC addresses of the frame that leaves. mtu: the largest IP packet that the way takes.
-    action to_pod(PortId_t port, bit<32> ep, bit<48> dst, bit<48> src, bit<32> mtu) {
+    action to_pod(PortId_t port, bit<32> ep, bit<48> dst, bit<48> src, bit<32> mtu, bit<32> limit) {
         send_to_port(port);
+        h.flow.limit_to = limit;
         h.ethernet.dst = dst;
         h.ethernet.src = src;
         m.mtu = mtu;
@@ -218,6 +229,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     }
     action to_uplink(PortId_t port, bit<48> dst, bit<48> src, bit<32> mtu) {
         send_to_port(port);
+        h.flow.limit_to = 0;
         h.ethernet.dst = dst;
         h.ethernet.src = src;
         m.mtu = mtu;
@@ -231,6 +243,29 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         actions = { to_uplink; @defaultonly no_route; }
         default_action = no_route;
         size = 16;
+    }
+
+    // What a pod's packets out of the cluster get: tos is the DSCP in the place that it has in the type of service, traffic_class the same
+    // in the first word of IPv6.
+    action set_dscp(bit<8> tos, bit<32> traffic_class) {
+        h.dscp.tos = tos;
+        h.dscp.traffic_class = traffic_class;
+    }
+    action no_dscp() {}
+    table pod_dscp {
+        key = { h.flow.src_ep : exact @name("ep"); }
+        actions = { set_dscp; @defaultonly no_dscp; }
+        default_action = no_dscp;
+        size = 1024;
+    }
+    // Addresses of the cluster: what goes there keeps its DSCP.
+    action in_pool() {}
+    action in_no_pool() {}
+    table cluster_pools {
+        key = { h.flow.dst_hi : ternary @name("hi"); h.flow.dst_lo : ternary @name("lo"); }
+        actions = { in_pool; @defaultonly in_no_pool; }
+        default_action = in_no_pool;
+        size = 256;
     }
 
     // A packet that can not be routed because its time is over or it is too big: the host's stack makes the ICMP error.
@@ -698,6 +733,21 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         h.flow.fragment_id = h.fragment.id;                             \
     }
 
+// Drops what is over a limit. Numbers of colours are DPDK's, in which green is 0: p4c writes that as RED. ONE: a field that holds 1; DPDK
+// takes no constant.
+#define LIMIT(NUMBER, ONE)                                                                          \
+    m.colour = packet_limits.dpdk_execute(NUMBER, PNA_MeterColor_t.RED, (bit<32>) ONE);             \
+    if (m.colour != PNA_MeterColor_t.RED) {                                                         \
+        m.reason = REASON_LIMIT;                                                                    \
+    } else {                                                                                        \
+        h.flow.frame_len = m.ip_len;                                                                \
+        h.flow.frame_len = h.flow.frame_len + 14;                                                   \
+        m.colour = byte_limits.dpdk_execute(NUMBER, PNA_MeterColor_t.RED, h.flow.frame_len);        \
+        if (m.colour != PNA_MeterColor_t.RED) {                                                     \
+            m.reason = REASON_LIMIT;                                                                \
+        }                                                                                           \
+    }
+
     apply {
         if (h.ipv6.isValid()) {
             if (h.ipv6.version_class_flow < 0x60000000 || h.ipv6.version_class_flow > 0x6fffffff) {
@@ -939,6 +989,13 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     if (pod_source.apply().miss) {
                         if (pod_source_prefix.apply().miss) {
                             m.reason = REASON_SOURCE;
+                        }
+                    }
+                    // The limit of what the pod sends.
+                    if (h.flow.extras != 0) {
+                        if (m.reason == REASON_NONE) {
+                            h.flow.number = h.flow.extras & LIMIT_NUMBER;
+                            LIMIT(h.flow.number, m.source)
                         }
                     }
                 } else if (m.source == SIDE_HOST) {
@@ -1201,6 +1258,36 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
 
         // ---- routed: one hop less, if it fits ----
         if (way == WAY_ROUTED && m.reason == REASON_NONE) {
+            // The limit of what the pod gets.
+            if (h.flow.limit_to != 0) {
+                LIMIT(h.flow.limit_to, m.target)
+            }
+            // The DSCP of what a pod sends out of the cluster.
+            if (h.flow.extras >= MARK_DSCP) {
+                if (m.target == SIDE_UPLINK && m.ip_len <= m.mtu) {
+                    if (cluster_pools.apply().miss) {
+                        h.dscp.setValid();
+                        if (pod_dscp.apply().hit) {
+                            if (h.ipv4.isValid()) {
+                                h.dscp.old_word = (bit<16>) h.ipv4.tos;
+                                h.ipv4.tos = h.ipv4.tos & 0x03;
+                                h.ipv4.tos = h.ipv4.tos | h.dscp.tos;
+                                h.dscp.new_word = (bit<16>) h.ipv4.tos;
+                                // RFC 1624. p4c leaves out set_state in silence: the old checksum comes in as what it is the sum of.
+                                h.dscp.complement = h.ipv4.checksum ^ 0xffff;
+                                checksum.clear();
+                                checksum.add(h.dscp.complement);
+                                checksum.subtract(h.dscp.old_word);
+                                checksum.add(h.dscp.new_word);
+                                h.ipv4.checksum = checksum.get();
+                            } else {
+                                h.ipv6.version_class_flow = h.ipv6.version_class_flow & 0xf03fffff;
+                                h.ipv6.version_class_flow = h.ipv6.version_class_flow | h.dscp.traffic_class;
+                            }
+                        }
+                    }
+                }
+            }
             if (m.ip_len > m.mtu) {
                 m.passed = PASSED_TOO_BIG;
                 if (host_stack.apply().miss) {
@@ -1216,6 +1303,12 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 }
             } else {
                 h.ipv6.hop_limit = h.ipv6.hop_limit - 1;
+            }
+        } else if (way == WAY_HOST && m.reason == REASON_NONE) {
+            if (m.target == SIDE_POD) {
+                if (h.flow.limit_to != 0) {
+                    LIMIT(h.flow.limit_to, m.target)
+                }
             }
         }
 

@@ -152,6 +152,11 @@ header flow_t {
     bit<8>  proto;
     bit<16> dport;           // 0 where the protocol has no ports; ICMP: type * 256 + code
     bit<16> sport;           // 0 where the protocol has no ports
+    // Limits and DSCP of pods; written by the actions of port_in, local and default_route.
+    bit<32> extras;          // of the sender: the number of the meters for what it sends, 0: no limit; plus MARK_DSCP
+    bit<32> limit_to;        // the number of the meters for what the receiver gets, 0: no limit
+    bit<32> number;
+    bit<32> frame_len;
 }
 
 // Key of the connection table.
@@ -202,6 +207,15 @@ header pseudo_t {
     bit<32> next_header;
 }
 
+// Room to set the DSCP in.
+header dscp_t {
+    bit<8>  tos;
+    bit<32> traffic_class;
+    bit<16> old_word;
+    bit<16> new_word;
+    bit<16> complement;
+}
+
 struct headers_t {
     ethernet_t      ethernet;
     arp_t           arp;
@@ -220,6 +234,7 @@ struct headers_t {
     connection_t    connection;
     walk_t          walk;
     pseudo_t        pseudo;
+    dscp_t          dscp;
 }
 
 struct metadata_t {
@@ -242,6 +257,8 @@ struct metadata_t {
     bit<8>  learn;
     bit<8>  timer;           // TIMER_*
     ExpireTimeProfileId_t lifetime;
+
+    PNA_MeterColor_t colour; // of a meter
 
     bit<8>  reason;          // REASON_*: 0 as long as nothing speaks against the packet
     bit<8>  passed;          // PASSED_*: why it may go

@@ -2,7 +2,7 @@ import { CalicoP4Error } from '../errors';
 import { NO_NAMES, readNames, type TargetNames } from '../driver/names';
 import { openTargetToRead } from '../driver/target';
 import { readTables, type TableContents } from '../p4target/live-rows';
-import { P4_DPDK_TABLES } from '../p4target/p4-dpdk/adapter';
+import { P4_DPDK_ORDER } from '../p4target/p4-dpdk/adapter';
 import type { Row } from '../translators/rows';
 import { startEmbeddedTarget } from './embedded';
 import { rowWords } from './row-words';
@@ -67,7 +67,7 @@ async function counters(options: TablesOptions, print: (line: string) => void): 
 }
 
 function selectTables(table: string | undefined): readonly string[] {
-  const all = P4_DPDK_TABLES.map((known) => known.table);
+  const all = P4_DPDK_ORDER.tables.map((known) => known.table);
   if (table === undefined) return all;
   if (all.includes(table)) return [table];
   throw new CalicoP4Error('USAGE', `--table ${table}: there are ${all.join(', ')}`);

@@ -78,10 +78,12 @@ const REASONS: ReadonlyMap<number, { readonly stage: Stage; readonly words: stri
   [23, { stage: 'route', words: 'ARP or neighbour solicitation, answered' }],
   [24, { stage: 'route', words: 'policy of the host endpoint at the uplink' }],
   [25, { stage: 'route', words: 'untracked policy of the host endpoint allows it' }],
+  [26, { stage: 'route', words: 'over a limit of the endpoint (packet rate or bandwidth)' }],
 ]);
 const PASSED_NEW = 16;
 const PASSED_UNTRACKED = 25;
 const REASON_HOST_POLICY = 24;
+const REASON_LIMIT = 26;
 /** Of these the stage and the policy are those of the last program that decided. */
 const BY_POLICY: ReadonlySet<number> = new Set([7, 8, PASSED_NEW, REASON_HOST_POLICY, PASSED_UNTRACKED]);
 
@@ -111,7 +113,7 @@ export function reasonWords(result: PacketResult): string {
 export function reasonName(reason: number): string {
   if (reason === PASSED_NEW) return 'passed: a new connection that policy allows';
   const words = REASONS.get(reason)?.words ?? `reason ${reason}`;
-  const dropped = reason < PASSED_NEW || reason === REASON_HOST_POLICY;
+  const dropped = reason < PASSED_NEW || reason === REASON_HOST_POLICY || reason === REASON_LIMIT;
   return `${dropped ? 'dropped' : 'passed'}: ${words}`;
 }
 

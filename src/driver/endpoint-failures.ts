@@ -67,7 +67,14 @@ export function endpointFailures(
 }
 
 /** Tables whose rows of no endpoint serve the whole node: its two ports, its addresses, its way out. */
-const NODE_TABLES: ReadonlySet<string> = new Set(['port_in', 'host_address', 'default_route', 'local']);
+const NODE_TABLES: ReadonlySet<string> = new Set([
+  'port_in',
+  'host_address',
+  'default_route',
+  'local',
+  'packet_limits',
+  'byte_limits',
+]);
 
 /** Failed rows that concern more than one endpoint, or one that is gone and could not be closed: one line each. */
 export function failuresOfNode(

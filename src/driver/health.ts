@@ -1,6 +1,7 @@
 /** Whether the driver does its work, as `/healthz` and `/readyz` say it. Pure: the facts come in, the answer goes out. */
 import type { UnsupportedSetting } from '../translators/unsupported-settings';
 import type { EndpointFailure } from './endpoint-failures';
+import type { NotEnforced } from '../translators/limits';
 import type { TargetState } from './target-session';
 
 export type FailedEndpoint = Pick<EndpointFailure, 'workload' | 'policies' | 'reason'>;
@@ -9,6 +10,8 @@ export type FailedEndpoint = Pick<EndpointFailure, 'workload' | 'policies' | 're
 export interface ApplyFailures {
   readonly endpoints: readonly FailedEndpoint[];
   readonly ofTheNode: readonly string[];
+  /** What endpoints do not get of what Felix asked for: limits and the like. */
+  readonly notEnforced: readonly NotEnforced[];
   /** Endpoints that are all right. */
   readonly endpointsUp: number;
 }
@@ -32,6 +35,8 @@ export interface Health {
   readonly reasons: readonly string[];
   /** Closed endpoints, which alone do not keep the node from being ready; the first 50. */
   readonly failedEndpoints: readonly FailedEndpoint[];
+  /** As in ApplyFailures; the first 50. It keeps nobody from being ready. */
+  readonly notEnforced: readonly NotEnforced[];
   /** Settings of Felix that matter and are not honoured; they do not keep the node from being ready. The first 50. */
   readonly unsupportedSettings: readonly UnsupportedSetting[];
 }
@@ -71,6 +76,7 @@ function answer(reasons: readonly string[], { applied, unsupportedSettings }: He
     ok: reasons.length === 0,
     reasons,
     failedEndpoints: (applied?.endpoints ?? []).slice(0, SHOWN),
+    notEnforced: (applied?.notEnforced ?? []).slice(0, SHOWN),
     unsupportedSettings: unsupportedSettings.slice(0, SHOWN),
   };
 }

@@ -13,6 +13,7 @@ import {
   type PlacedEndpoint,
 } from '../translators/endpoints';
 import { hostEndpointsInForce, type HostEndpointsInForce } from '../translators/host-endpoints';
+import { isLimit, type LimitFeatures, type NotEnforced } from '../translators/limits';
 import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
 import { createPolicyCompiler } from '../translators/policy/compiler';
 import { partChanges, type RowParts } from '../translators/row-parts';
@@ -50,6 +51,8 @@ export interface ProgramResult {
   readonly nodeFailures: readonly string[];
   /** What Felix asked for and could not be done, each in the closed way. */
   readonly problems: readonly string[];
+  /** What endpoints do not get of what Felix asked for; nothing is open for that. */
+  readonly notEnforced: readonly NotEnforced[];
   /** From the model to the last acknowledged row; without reading the target, where that was needed. */
   readonly seconds: number;
 }
@@ -85,6 +88,7 @@ export async function createNode({
   const found = rowsOf(reconciler.actual);
   const placement = createPlacement(ports.firstPod, found, journal, reconciler.trusted);
   const compiler = createPolicyCompiler({ uplink, ...(journal === undefined ? {} : { memory: journal }) });
+  const features: LimitFeatures = { meters: reconciler.hasMeters };
   // From here on it is told what changes.
   reconciler.replaceDesired([]);
   let describe: () => TargetNames = () => NO_NAMES;
@@ -134,14 +138,14 @@ export async function createNode({
         placement.avoid(rowsOf(reconciler.actual));
       }
       const began = performance.now();
-      const { workloads, policies, profiles, hosts, hostEndpoints, config } = model;
-      const placedOf = [workloads, hosts, config].map((map) => map.values());
+      const { workloads, policies, profiles, hosts, hostEndpoints, pools, config } = model;
+      const placedOf = [workloads, hosts, hostEndpoints, pools, config].map((map) => map.values());
       waysMoved = watchWays([...placedOf, config.keys()]) || waysMoved;
       const programsOf = [policies, profiles, workloads, hostEndpoints];
       programsMoved = watchPrograms(programsOf.map((map) => map.values())) || programsMoved;
       const sameWays = placed !== undefined && !waysMoved;
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
-      const found = sameWays ? placed!.found : endpointParts(model, endpoints, ports, links);
+      const found = sameWays ? placed!.found : endpointParts(model, endpoints, ports, links, features);
       const wayChanges = partChanges(ways, found.parts);
       const opening = unsure ? found.parts.flat() : wayChanges.written;
       unsure = true;
@@ -154,7 +158,8 @@ export async function createNode({
         const transition = compiler.compile(model, endpoints, 'transition');
         describe = () => namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
         const { removed, written } = transition.changes;
-        reconciler.changeDesired([...removed.values(), ...wayChanges.removed], written.values());
+        const closed = wayChanges.removed.filter((row) => !isLimit(row));
+        reconciler.changeDesired([...removed.values(), ...closed], written.values());
         sideBySide = transition.phase === 'transition';
         journal?.save();
         between = await reconciler.apply(sideBySide);
@@ -200,6 +205,7 @@ export async function createNode({
         failures,
         nodeFailures,
         problems: [...compiled.problems, ...found.problems],
+        notEnforced: found.notEnforced,
         seconds: (performance.now() - began) / 1000,
       };
     },

@@ -115,6 +115,7 @@ export function createObserver(options: ObserverOptions): Observer {
       applied = {
         endpoints: result.failures.map(({ workload, policies, reason }) => ({ workload, policies, reason })),
         ofTheNode: result.nodeFailures,
+        notEnforced: result.notEnforced,
         endpointsUp: result.up.size,
       };
       metrics.waiting(0);

@@ -236,12 +236,21 @@ function createStatusReporter(link: FelixLink): (model: FelixModel, result: Prog
 /** Each problem and each endpoint once, until it is gone and comes back. */
 function createProblemLog(log: Logger): (result: ProgramResult) => void {
   let known = new Set<string>();
+  let lacking = new Set<string>();
   let closed = new Set<string>();
   let said = '';
-  return ({ problems, applied, failures, nodeFailures }) => {
+  return ({ problems, notEnforced, applied, failures, nodeFailures }) => {
     const now = new Set(problems);
     for (const problem of now) if (!known.has(problem)) log.warn('closed instead of done', { problem });
     known = now;
+
+    const lack = new Set<string>();
+    for (const { endpoint, what } of notEnforced) {
+      const key = `${endpoint} ${what}`;
+      if (!lacking.has(key) && !lack.has(key)) log.warn('not enforced', { endpoint, what });
+      lack.add(key);
+    }
+    lacking = lack;
 
     const error = applied.error === undefined ? '' : `${applied.error.code} ${applied.error.message}`;
     if (applied.error !== undefined && error !== said) {

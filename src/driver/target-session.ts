@@ -20,7 +20,7 @@ import { CalicoP4Error } from '../errors';
 import type { Logger } from '../log';
 import { buildCatalogue } from '../p4target/catalogue';
 import { P4Client } from '../p4target/client';
-import { LiveRows } from '../p4target/live-rows';
+import { LiveRows, tableSize } from '../p4target/live-rows';
 import { P4_DPDK_ORDER } from '../p4target/p4-dpdk/adapter';
 import { Reconciler } from '../p4target/reconciler';
 import { retryDelay, type RetryPolicy } from '../p4target/retry';
@@ -189,7 +189,7 @@ export function openTargetSession(options: TargetSessionOptions): TargetSession 
       if (held === undefined || held !== live) return Promise.reject(gone(config.address, state));
       return held.readCounter(name);
     },
-    tableSize: (table) => catalogue.table(table).size,
+    tableSize: (table) => tableSize(catalogue, table),
   };
   const reconciler = new Reconciler(rows, P4_DPDK_ORDER);
   void keepConnected();

@@ -5,10 +5,11 @@ import type { CalicoP4Error } from '../errors';
 import { buildCatalogue } from '../p4target/catalogue';
 import { P4Client } from '../p4target/client';
 import { clientOptions, type ClientOptions } from '../p4target/client-options';
-import { LiveRows } from '../p4target/live-rows';
+import { LiveRows, tableSize } from '../p4target/live-rows';
 import {
   loadP4DpdkPipeline,
   P4_DPDK_COUNTERS,
+  P4_DPDK_METERS,
   P4_DPDK_ORDER,
   P4_DPDK_TABLES,
 } from '../p4target/p4-dpdk/adapter';
@@ -78,6 +79,7 @@ export function loadPipeline(): PipelineConfig {
   const catalogue = buildCatalogue(pipeline.p4info);
   catalogue.requireTables(P4_DPDK_TABLES.map(({ table }) => table));
   for (const counter of P4_DPDK_COUNTERS) catalogue.counter(counter);
+  for (const { table } of P4_DPDK_METERS) tableSize(catalogue, table);
   return pipeline;
 }
 

@@ -88,6 +88,7 @@ export function labModel(file: LabFile, pods: readonly FilePod[]): FelixModel {
     workloads: new Map(endpoints.map((endpoint) => [workloadKey(endpoint.id), endpoint])),
     hostEndpoints: new Map(),
     hosts: new Map([[HOSTNAME, hostOf(file)]]),
+    pools: new Map(),
     inSync: true,
   };
 }

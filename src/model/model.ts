@@ -134,6 +134,43 @@ export interface WorkloadEndpoint {
   readonly ipv6Nets: readonly string[];
   readonly tiers: readonly TierInfo[];
   readonly allowSpoofedSourcePrefixes: readonly string[];
+  /** Absent when Felix set no limit in either direction. */
+  readonly qos?: QosControls;
+  /** Differentiated services code points, 0 to 63; Calico sends one at most and uses the first. Absent: left as it is. */
+  readonly dscps?: readonly number[];
+  /** Floating IPs, both families; absent when it has none. */
+  readonly nats?: readonly NatInfo[];
+}
+
+/** A floating IP: packets to `external` go to `internal`, an address of the endpoint. */
+export interface NatInfo {
+  readonly external: string;
+  readonly internal: string;
+}
+
+/** Limits of an endpoint. */
+export interface QosControls {
+  /** What goes to the endpoint. */
+  readonly ingress: QosLimits;
+  /** What comes from it. */
+  readonly egress: QosLimits;
+}
+
+/** As Felix sends them, with its units; 0 is no limit. 64-bit values, above 2^32 as a rule. */
+export interface QosLimits {
+  /** Bits per second. */
+  readonly bandwidth: bigint;
+  /** Bits. */
+  readonly burst: bigint;
+  /** Bits per second. */
+  readonly peakRate: bigint;
+  /** Bytes. */
+  readonly minBurst: bigint;
+  /** Packets per second. */
+  readonly packetRate: bigint;
+  /** Packets. */
+  readonly packetBurst: bigint;
+  readonly maxConnections: bigint;
 }
 
 export interface HostEndpoint {
@@ -147,6 +184,8 @@ export interface HostEndpoint {
   readonly forwardTiers: readonly TierInfo[];
   readonly expectedIpv4Addrs: readonly string[];
   readonly expectedIpv6Addrs: readonly string[];
+  /** As of a workload endpoint; for what the host sends. */
+  readonly dscps?: readonly number[];
 }
 
 /** Addresses are CIDRs (`10.1.0.10/24`) or plain, "" when unknown. */
@@ -154,6 +193,13 @@ export interface HostMetadata {
   readonly hostname: string;
   readonly ipv4Addr: string;
   readonly ipv6Addr: string;
+}
+
+export interface IpamPool {
+  readonly id: string;
+  readonly cidr: string;
+  /** What leaves the pool for addresses of no pool is masqueraded (natOutgoing). */
+  readonly masquerade: boolean;
 }
 
 /**
@@ -175,6 +221,8 @@ export interface FelixModel {
   readonly hostEndpoints: ReadonlyMap<string, HostEndpoint>;
   /** Keyed by hostname. */
   readonly hosts: ReadonlyMap<string, HostMetadata>;
+  /** Keyed by Calico's id of the pool. */
+  readonly pools: ReadonlyMap<string, IpamPool>;
   readonly inSync: boolean;
 }
 

@@ -67,6 +67,14 @@ export type TableOp =
       readonly members: readonly { readonly id: number; readonly weight: number }[];
     };
 
+/** A two-rate three-colour meter (RFC 2698): a second, and what the buckets hold; of bytes, or of what the program counts. */
+export interface MeterSetting {
+  readonly rate: bigint;
+  readonly burst: bigint;
+  readonly peakRate: bigint;
+  readonly peakBurst: bigint;
+}
+
 export interface Engine {
   /** Applies one operation; packets see it at once. Existence rules (ALREADY_EXISTS, …) are the server's. */
   apply(op: TableOp): void;
@@ -83,6 +91,10 @@ export interface Engine {
   ): Iterable<{ readonly keys: readonly bigint[]; readonly action: SpecAction; readonly expiresIn: number }>;
   readRegister(name: string, index: number): bigint;
   writeRegister(name: string, index: number, value: bigint): void;
+  /** undefined: not set, everything is green. */
+  readMeter(name: string, index: number): MeterSetting | undefined;
+  /** Buckets are full afterwards; undefined takes the setting away. Rates and bursts are at least 1. */
+  writeMeter(name: string, index: number, setting: MeterSetting | undefined): void;
   /**
    * Runs one packet to completion. `wantTrace` false leaves `trace` empty.
    * @throws CalicoP4Error USAGE where packets run in another process, through real ports

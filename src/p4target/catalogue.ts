@@ -40,6 +40,16 @@ export interface TableInfo {
   readonly actionById: ReadonlyMap<number, ActionInfo>;
 }
 
+/**
+ * An indexed meter. To rows it is a table with the one exact field `index` and the one action `limit(rate, burst, peak_rate, peak_burst)`;
+ * a cell at its default, in which everything is green, is no row.
+ */
+export interface MeterInfo {
+  readonly id: number;
+  readonly name: string;
+  readonly size: number;
+}
+
 export interface CounterInfo {
   readonly id: number;
   readonly name: string;
@@ -50,6 +60,8 @@ export interface CounterInfo {
 export interface Catalogue {
   readonly tables: readonly TableInfo[];
   readonly counters: readonly CounterInfo[];
+  /** undefined when it is no meter. */
+  meter(name: string): MeterInfo | undefined;
   /** @throws CalicoP4Error PIPELINE_MISMATCH */
   table(name: string): TableInfo;
   tableById(id: number): TableInfo | undefined;
@@ -69,6 +81,8 @@ export function buildCatalogue(p4info: P4Info): Catalogue {
   const actions = new Map(p4info.actions.map((a) => [a.preamble?.id ?? 0, a]));
   const tables = p4info.tables.map((table) => tableInfo(table, actions));
   const counters = p4info.counters.map((c) => ({ ...named(c.preamble, 'counter'), size: Number(c.size) }));
+  const meters = p4info.meters.map((m) => ({ ...named(m.preamble, 'meter'), size: Number(m.size) }));
+  const meterByName = new Map(meters.map((meter) => [meter.name, meter]));
   const byName = new Map<string, TableInfo>();
   for (const [i, table] of tables.entries()) {
     byName.set(table.name, table);
@@ -90,6 +104,7 @@ export function buildCatalogue(p4info: P4Info): Catalogue {
   return {
     tables,
     counters,
+    meter: (name) => meterByName.get(name),
     tableById: (id) => byId.get(id),
     table(name) {
       const found = byName.get(name);

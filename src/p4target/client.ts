@@ -5,6 +5,7 @@ import {
   SetForwardingPipelineConfigRequest_Action as SetAction,
   type Entity,
   type GetForwardingPipelineConfigResponse,
+  type MeterEntry,
   type ReadResponse,
   type TableEntry,
   Update,
@@ -251,6 +252,15 @@ export class P4Client {
       },
     );
     return entries;
+  }
+
+  /** The cells of a meter that the pattern selects. Errors as readEntries. */
+  async readMeter(pattern: MeterEntry, name: string): Promise<MeterEntry[]> {
+    const cells: MeterEntry[] = [];
+    await this.#read({ entity: { $case: 'meterEntry', value: pattern } }, `read meter ${name}`, (entity) => {
+      if (entity.entity?.$case === 'meterEntry') cells.push(entity.entity.value);
+    });
+    return cells;
   }
 
   /** Packets counted, by index; indices at 0 are left out. Errors as readEntries. */

@@ -8,7 +8,8 @@ import { decodeEntry } from './decode';
 import { emptyEntry, encodeKey } from './encode';
 import { encodeUpdate } from './encode-update';
 import { isCode, isServiceError, updateOutcomes } from './grpc-errors';
-import type { RowUpdate } from './plan';
+import { decodeMeter, encodeMeterUpdate, meterKey } from './meter-rows';
+import type { RowUpdate, UpdateType } from './plan';
 import type { RowTarget, UpdateOutcome } from './row-target';
 import type { TargetTraits } from './target-traits';
 
@@ -31,7 +32,7 @@ export class LiveRows implements RowTarget {
       for (; at < updates.length && encoded.length < this.client.maxBatch; at++) {
         const { type, row } = updates[at]!;
         try {
-          encoded.push(encodeUpdate(this.catalogue, type, row));
+          encoded.push(this.#encode(type, row));
           sent.push(at);
         } catch (error) {
           if (!(error instanceof CalicoP4Error)) throw error;
@@ -50,13 +51,39 @@ export class LiveRows implements RowTarget {
     return outcomes;
   }
 
+  #encode(type: UpdateType, row: Row): Uint8Array {
+    const meter = this.catalogue.meter(row.table);
+    return meter === undefined
+      ? encodeUpdate(this.catalogue, type, row)
+      : encodeMeterUpdate(meter, type, row);
+  }
+
   async readTable(table: string): Promise<readonly Row[]> {
+    const meter = this.catalogue.meter(table);
+    if (meter !== undefined) {
+      if (!this.traits.meters) return [];
+      const pattern = { meterId: meter.id, index: undefined, config: undefined, counterData: undefined };
+      try {
+        const cells = await this.client.readMeter(pattern, table);
+        return cells.flatMap((cell) => decodeMeter(meter, cell) ?? []);
+      } catch (error) {
+        // Who only looks does not know what kind of target it is.
+        if (said(error, status.UNIMPLEMENTED)) return [];
+        throw error;
+      }
+    }
     const info = this.catalogue.table(table);
     const entries = await this.client.readEntries(emptyEntry(info.id), info.name);
     return entries.map((entry) => decodeEntry(this.catalogue, entry));
   }
 
   async readRow(row: Row): Promise<Row | undefined> {
+    const meter = this.catalogue.meter(row.table);
+    if (meter !== undefined) {
+      if (!this.traits.meters) return undefined;
+      const [cell] = await this.client.readMeter(meterKey(meter, row), row.table);
+      return cell && decodeMeter(meter, cell);
+    }
     const key = rowKey(row);
     const pattern = encodeKey(this.catalogue, row);
     // A pattern without any field is one for many entries, and some servers filter those by table only.
@@ -69,13 +96,14 @@ export class LiveRows implements RowTarget {
         .map((entry) => decodeEntry(this.catalogue, entry))
         .find((found) => rowKey(found) === key);
     } catch (error) {
-      if (saysAbsent(error)) return undefined;
+      // Some servers have no answer for an entry that is not there, but an error.
+      if (said(error, status.NOT_FOUND)) return undefined;
       throw error;
     }
   }
 
   tableSize(table: string): number {
-    return this.catalogue.table(table).size;
+    return tableSize(this.catalogue, table);
   }
 
   /** Packets counted, by index; indices at 0 are left out. */
@@ -84,11 +112,16 @@ export class LiveRows implements RowTarget {
   }
 }
 
-/** Some servers have no answer for an entry that is not there, but an error. */
-function saysAbsent(error: unknown): boolean {
+/** Of a table or a meter. @throws CalicoP4Error PIPELINE_MISMATCH */
+export function tableSize(catalogue: Catalogue, table: string): number {
+  return catalogue.meter(table)?.size ?? catalogue.table(table).size;
+}
+
+/** Whether that is what became of the one thing that was asked for. */
+function said(error: unknown, code: status): boolean {
   const cause = error instanceof CalicoP4Error ? error.cause : undefined;
   const outcome = isServiceError(cause) ? updateOutcomes(cause, 1)?.[0] : undefined;
-  return outcome !== undefined && !outcome.ok && isCode(outcome.code, status.NOT_FOUND);
+  return outcome !== undefined && !outcome.ok && isCode(outcome.code, code);
 }
 
 /** One table's rows and how full it is. */

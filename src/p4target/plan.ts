@@ -3,7 +3,7 @@ import { gatesToHold } from './hazards';
 import { gatesOfMixtures } from './mixtures';
 import { pageChanges, type PageChanges } from './pages';
 import type { Delta, RowsByTable } from './row-tracker';
-import { specificity, tablesOf, type TableRole, type WriteOrder } from './write-order';
+import { limitsOnly, specificity, tablesOf, type TableRole, type WriteOrder } from './write-order';
 
 /*
  * From a difference to an ordered list of writes, in which no packet is judged by half a state. Roles: write-order.ts.
@@ -17,6 +17,7 @@ import { specificity, tablesOf, type TableRole, type WriteOrder } from './write-
  *  I4  A path row that is new appears after every node, selector and gate row; one that goes, or changes, is closed
  *      before anything else happens. It is never changed in place: what a port or address is bound to has changed, and
  *      the old binding must not meet the new gates, nor the other way round.
+ *      Rows that only limit open nothing by being absent: they come, or change in place, before any other path row, and go last.
  *  I5  A gate flips in place (make before break), except where hazards.ts says it must be shut.
  *  I6  When rows of nodes change their content, when the numbers on the target are not ours (they were read back from
  *      another run), when the target has no room for both states, or when a selector row must change on a target that
@@ -138,7 +139,7 @@ function openPhases(input: PlanInput, parts: Parts): Phase[] {
 
   const nodeTables = tablesOf(order, 'node');
   return [
-    phase('close', 'delete', [...closedPaths(parts), ...parts.gate.deletes]),
+    phase('close', 'delete', [...closedPaths(parts, order), ...parts.gate.deletes]),
     ...nodeTables.map((table) => phase('nodes', 'insert', inTable(parts.node.inserts, table))),
     phase(
       'hold',
@@ -188,7 +189,7 @@ function closedPhases(input: PlanInput, parts: Parts): Phase[] {
       return stays ? [] : [row];
     });
   return [
-    phase('close', 'delete', [...closedPaths(parts), ...moving(actual, desired)]),
+    phase('close', 'delete', [...closedPaths(parts, order), ...moving(actual, desired)]),
     phase('sweep', 'delete', [...parts.node.deletes, ...parts.selector.deletes]),
     ...changePhases('nodes', nodeChanges, canModify),
     ...tablesOf(order, 'node').map((table) => phase('nodes', 'insert', inTable(parts.node.inserts, table))),
@@ -253,13 +254,24 @@ function gateInserts(rows: readonly Row[], order: WriteOrder): Phase[] {
 }
 
 /** I4: path rows that go or change. */
-function closedPaths(parts: Parts): Row[] {
-  return [...parts.path.deletes, ...parts.path.modifies.map((m) => m.from)];
+function closedPaths(parts: Parts, order: WriteOrder): Row[] {
+  const rows = [...parts.path.deletes, ...parts.path.modifies.map((m) => m.from)];
+  return rows.filter((row) => !limitsOnly(order, row.table));
 }
 
-function pathPhases(parts: Parts, order: WriteOrder): Phase[] {
-  const rows = [...parts.path.inserts, ...parts.path.modifies.map((m) => m.to)];
-  return tablesOf(order, 'path').map((table) => phase('paths', 'insert', inTable(rows, table)));
+function pathPhases({ path }: Parts, order: WriteOrder): Phase[] {
+  const changed = path.modifies.map((m) => m.to);
+  const tables = tablesOf(order, 'path');
+  const limits = tables.filter((table) => limitsOnly(order, table));
+  const others = tables.filter((table) => !limitsOnly(order, table));
+  return [
+    ...limits.flatMap((table) => [
+      phase('paths', 'insert', inTable(path.inserts, table)),
+      phase('paths', 'modify', inTable(changed, table)),
+    ]),
+    ...others.map((table) => phase('paths', 'insert', inTable([...path.inserts, ...changed], table))),
+    ...limits.map((table) => phase('paths', 'delete', inTable(path.deletes, table))),
+  ];
 }
 
 function phase(step: PhaseStep, type: UpdateType, rows: readonly Row[]): Phase {

@@ -109,6 +109,11 @@ export class Reconciler {
     return this.#target.traits.modify;
   }
 
+  /** TargetTraits.meters. */
+  get hasMeters(): boolean {
+    return this.#target.traits.meters;
+  }
+
   /** False when what the target holds must be read before the next write. */
   get loaded(): boolean {
     return this.#loaded;

@@ -25,6 +25,8 @@ export interface TargetTraits {
   readonly maxBatch: number;
   /** Entries that packets made (connection tracking) can be read. */
   readonly learnedTablesReadable: boolean;
+  /** Indexed meters limit. False where they are taken and nothing comes of it. */
+  readonly meters: boolean;
 }
 
 /** P4-DPDK behind infrap4d (IPDK networking-recipe): several calls are stubs that answer OK and do nothing. */
@@ -38,6 +40,7 @@ export const INFRAP4D_DPDK: TargetTraits = {
   matchKinds: ['exact', 'lpm', 'ternary'],
   maxBatch: 500,
   learnedTablesReadable: false,
+  meters: false,
 };
 
 /** The switch of `calico-p4 switch`: same pipeline, a server that does what the specification says. */
@@ -51,4 +54,5 @@ export const EMBEDDED_SWITCH: TargetTraits = {
   matchKinds: ['exact', 'lpm', 'ternary'],
   maxBatch: 500,
   learnedTablesReadable: false,
+  meters: true,
 };

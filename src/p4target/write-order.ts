@@ -25,6 +25,11 @@ export interface OrderedTable {
    * of the space answer to what is left of a value behind it. A node without such a row takes its default without a look-up.
    */
   readonly masks?: true;
+  /**
+   * `path` tables: rows limit what others let pass, and their absence is no limit. They are changed in place, before anything
+   * opens, and go last.
+   */
+  readonly limits?: true;
 }
 
 /** A pipeline's tables and their references. Declared by the adapter, used by the planner. */
@@ -81,6 +86,11 @@ export function specificity(row: Row): number {
 /** The tables of a role, in the order of inserting. */
 export function tablesOf(order: WriteOrder, role: TableRole): readonly string[] {
   return order.tables.filter((t) => t.role === role).map((t) => t.table);
+}
+
+/** Whether the table's rows limit, and nothing else. */
+export function limitsOnly(order: WriteOrder, table: string): boolean {
+  return order.tables.some((t) => t.table === table && t.limits === true);
 }
 
 /** @throws Error (a programming error) for a table that the order does not name */

@@ -1,10 +1,18 @@
 /**
  * Where packets come from and go to: the rows of port_in, pod_source, pod_source_prefix, host_address, local,
- * default_route and host_stack (docs/pipeline.md). Pure: ids and ports are given, rows come out.
+ * default_route and host_stack (docs/pipeline.md), and through limits.ts those of limits and DSCP. Pure: ids and ports are given, rows come out.
  */
 import type { FelixModel, WorkloadEndpoint } from '../model/model';
 import { workloadKey } from '../model/model';
 import { parseCidr, type Cidr } from './address';
+import {
+  endpointLimits,
+  hostLimits,
+  poolRows,
+  type LimitFeatures,
+  type LimitSettings,
+  type NotEnforced,
+} from './limits';
 import { felixConfiguration } from './felix-configuration';
 import { EMBEDDED_LINKS, parseMac, podMac, type NodeLinks } from './links';
 import type { RowParts } from './row-parts';
@@ -31,6 +39,7 @@ export interface EndpointRows {
   readonly rows: readonly Row[];
   /** What could not be done, for the log: always the closed way. */
   readonly problems: readonly string[];
+  readonly notEnforced: readonly NotEnforced[];
 }
 
 /**
@@ -51,9 +60,10 @@ export function endpointRows(
   endpoints: readonly PlacedEndpoint[],
   ports: NodePorts,
   links: NodeLinks = EMBEDDED_LINKS,
+  features: LimitFeatures = { meters: true },
 ): EndpointRows {
-  const { parts, problems } = endpointParts(model, endpoints, ports, links);
-  return { rows: dedupe(parts.flat()), problems };
+  const { parts, problems, notEnforced } = endpointParts(model, endpoints, ports, links, features);
+  return { rows: dedupe(parts.flat()), problems, notEnforced };
 }
 
 /** The rows of endpointRows: a part for each endpoint, the same array as long as nothing in it changes, and two for the node. */
@@ -62,15 +72,22 @@ export function endpointParts(
   endpoints: readonly PlacedEndpoint[],
   ports: NodePorts,
   links: NodeLinks = EMBEDDED_LINKS,
-): { readonly parts: RowParts; readonly problems: readonly string[] } {
+  features: LimitFeatures = { meters: true },
+): Omit<EndpointRows, 'rows'> & { readonly parts: RowParts } {
   const configuration = felixConfiguration(model.config);
   const { rows, problems } = linkRows(model, ports, links);
   problems.push(...configuration.problems);
   const parts: (readonly Row[])[] = [rows];
   const delivered = new Map<string, string>();
-  const spoofing = configuration.sourceSpoofing;
+  const notEnforced = hostLimits(model);
+  const settings: WorkloadSettings = {
+    spoofing: configuration.sourceSpoofing,
+    floatingIps: configuration.floatingIps,
+    meters: features.meters,
+  };
   for (const placed of endpoints) {
-    const own = workloadRows(placed, links, spoofing);
+    const own = workloadRows(placed, links, settings);
+    notEnforced.push(...own.notEnforced);
     problems.push(...own.problems);
     const elsewhere = new Set<Row>();
     for (const { address: text, net, row } of own.deliveries) {
@@ -83,8 +100,10 @@ export function endpointParts(
     }
     parts.push(elsewhere.size === 0 ? own.rows : dedupe(own.rows.filter((row) => !elsewhere.has(row))));
   }
-  parts.push(dedupe(hostRows(model, ports, links, delivered, problems)));
-  return { parts, problems };
+  const hasDscp = parts.some((part) => part.some(({ table }) => table === 'pod_dscp'));
+  const pools = hasDscp ? poolRows(model, problems) : [];
+  parts.push(dedupe([...hostRows(model, ports, links, delivered, problems), ...pools]));
+  return { parts, problems, notEnforced };
 }
 
 /** What an endpoint asks for, whatever others do. */
@@ -95,6 +114,12 @@ interface WorkloadRows {
   /** Rows of `local`: an address belongs to the first endpoint that has it. */
   readonly deliveries: readonly { readonly address: string; readonly net: string; readonly row: Row }[];
   readonly problems: readonly string[];
+  readonly notEnforced: readonly NotEnforced[];
+}
+
+/** What of the node's configuration, and of the target, an endpoint's rows hang on. */
+interface WorkloadSettings extends LimitSettings {
+  readonly spoofing: boolean;
 }
 
 /** Most endpoints stay what they are from one state to the next. */
@@ -103,22 +128,24 @@ const known = new WeakMap<
   {
     readonly placed: PlacedEndpoint;
     readonly links: NodeLinks;
-    readonly spoofing: boolean;
+    readonly settings: WorkloadSettings;
     readonly made: WorkloadRows;
   }
 >();
 
-function workloadRows(placed: PlacedEndpoint, links: NodeLinks, spoofing: boolean): WorkloadRows {
+function workloadRows(placed: PlacedEndpoint, links: NodeLinks, settings: WorkloadSettings): WorkloadRows {
   const found = known.get(placed.workload);
   if (
     found?.placed.ep === placed.ep &&
     found.placed.port === placed.port &&
     found.links === links &&
-    found.spoofing === spoofing
+    found.settings.spoofing === settings.spoofing &&
+    found.settings.floatingIps === settings.floatingIps &&
+    found.settings.meters === settings.meters
   )
     return found.made;
-  const made = makeWorkloadRows(placed, links, spoofing);
-  known.set(placed.workload, { placed, links, spoofing, made });
+  const made = makeWorkloadRows(placed, links, settings);
+  known.set(placed.workload, { placed, links, settings, made });
   return made;
 }
 
@@ -129,7 +156,7 @@ function workloadRows(placed: PlacedEndpoint, links: NodeLinks, spoofing: boolea
 function makeWorkloadRows(
   { workload, ep, port }: PlacedEndpoint,
   links: NodeLinks,
-  spoofing: boolean,
+  settings: WorkloadSettings,
 ): WorkloadRows {
   const rows: Row[] = [];
   const deliveries: { readonly address: string; readonly net: string; readonly row: Row }[] = [];
@@ -137,13 +164,16 @@ function makeWorkloadRows(
   const name = workloadKey(workload.id);
   const note = `${name} (${workload.name})`;
   const active = workload.state === 'active';
+  const limits = active ? endpointLimits({ workload, ep, port }, settings, note) : undefined;
+  rows.push(...(limits?.rows ?? []));
+  const notEnforced = (limits?.notEnforced ?? []).map((what) => ({ endpoint: name, what }));
   rows.push(
-    active
+    limits !== undefined
       ? {
           table: 'port_in',
           match: { port: exact(port) },
           action: 'from_pod',
-          params: { ep: BigInt(ep), mac: links.gatewayMac, port: BigInt(port) },
+          params: { ep: BigInt(ep), mac: links.gatewayMac, port: BigInt(port), ...limits.from },
           note,
         }
       : { table: 'port_in', match: { port: exact(port) }, action: 'from_disabled', params: {}, note },
@@ -169,7 +199,7 @@ function makeWorkloadRows(
     const row: Row = {
       table: 'local',
       match: address(cidr),
-      ...(active
+      ...(limits !== undefined
         ? {
             action: 'to_pod',
             params: {
@@ -178,6 +208,7 @@ function makeWorkloadRows(
               dst: podMac(workload),
               src: links.gatewayMac,
               mtu: BigInt(links.podMtu),
+              ...limits.to,
             },
           }
         : { action: 'to_disabled', params: {} }),
@@ -186,7 +217,7 @@ function makeWorkloadRows(
     rows.push(row);
     deliveries.push({ address: cidr.text, net, row });
   }
-  for (const net of spoofing ? workload.allowSpoofedSourcePrefixes : []) {
+  for (const net of settings.spoofing ? workload.allowSpoofedSourcePrefixes : []) {
     const cidr = parseCidr(net);
     if (cidr === undefined) {
       problems.push(`workload ${name}: allowed source prefix "${net}" is no CIDR: ignored`);
@@ -194,7 +225,7 @@ function makeWorkloadRows(
     }
     rows.push(sourcePrefixRow(ep, cidr, note));
   }
-  return { name, rows, deliveries, problems };
+  return { name, rows, deliveries, problems, notEnforced };
 }
 
 /** DefaultEndpointToHostAction: what is returned to the host's own rules gets to the host's stack, which has them. */

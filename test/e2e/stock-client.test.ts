@@ -42,7 +42,7 @@ describe('a stock P4Runtime client', () => {
     table: 'port_in',
     match: { port: '3' },
     action: 'from_pod',
-    args: { ep: 77, mac: 2, port: 3 },
+    args: { ep: 77, mac: 2, port: 3, extras: 0 },
   };
   const net = {
     table: 'addr_labels_prefix',

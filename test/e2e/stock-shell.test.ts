@@ -40,7 +40,7 @@ describe.each<BehaviourName>(['specification', 'infrap4d'])('p4runtime-shell, be
     await server.stop();
   });
 
-  const pod = { table: 'port_in', match: { port: 3 }, action: 'from_pod', params: [77, 2, 3] };
+  const pod = { table: 'port_in', match: { port: 3 }, action: 'from_pod', params: [77, 2, 3, 0] };
   const ports = {
     table: 'dport_labels',
     match: { page: 1, proto: 6, port: '8080/12' },
@@ -65,9 +65,14 @@ describe.each<BehaviourName>(['specification', 'infrap4d'])('p4runtime-shell, be
     expect(seen['inserted']).toEqual([pod, ports, net]);
     expect(seen['one']).toEqual([pod]);
     expect(seen['twice']).toEqual([6]);
-    expect(seen['modified']).toEqual([behaviour === 'infrap4d' ? pod : { ...pod, params: [78, 2, 3] }]);
+    expect(seen['modified']).toEqual([behaviour === 'infrap4d' ? pod : { ...pod, params: [78, 2, 3, 0] }]);
     expect(seen['absent']).toEqual([5]);
     expect(seen['deleted']).toEqual([]);
+  });
+
+  test('sets and reads meters', () => {
+    const set = [[2 ** 40, 2, 2 ** 41, 4]];
+    expect(seen['meter']).toEqual(behaviour === 'infrap4d' ? expect.any(String) : set);
   });
 
   test('sets and reads counters', () => {

@@ -143,7 +143,7 @@ test('a backup controller takes over and gives back: nothing is written meanwhil
         table: 'local',
         match: { hi: exact(0n), lo: exact(0xffff_0a0a_0a0an) },
         action: 'to_pod',
-        params: { port: 9n, ep: 1n, dst: 4n, src: 2n, mtu: 1500n },
+        params: { port: 9n, ep: 1n, dst: 4n, src: 2n, mtu: 1500n, limit: 0n },
       },
     },
   ]);

@@ -3,6 +3,7 @@ import type {
   FelixModel,
   HostEndpoint,
   HostMetadata,
+  IpamPool,
   IpSet,
   Policy,
   Profile,
@@ -107,6 +108,7 @@ export interface ModelParts {
   readonly workloads?: readonly WorkloadEndpoint[];
   readonly hostEndpoints?: readonly HostEndpoint[];
   readonly hosts?: readonly HostMetadata[];
+  readonly pools?: readonly IpamPool[];
 }
 
 /** A model in sync, of the node NODE unless `hosts` says otherwise. */
@@ -119,6 +121,7 @@ export function modelOf(parts: ModelParts): FelixModel {
     workloads: new Map((parts.workloads ?? []).map((workload) => [workloadKey(workload.id), workload])),
     hostEndpoints: new Map((parts.hostEndpoints ?? []).map((endpoint) => [endpoint.id, endpoint])),
     hosts: new Map((parts.hosts ?? [NODE]).map((host) => [host.hostname, host])),
+    pools: new Map((parts.pools ?? []).map((pool) => [pool.id, pool])),
     inSync: true,
   };
 }

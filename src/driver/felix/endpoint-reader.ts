@@ -1,6 +1,7 @@
 import type {
   HostEndpoint,
   PolicyId,
+  QosLimits,
   TierInfo,
   WorkloadEndpoint,
   WorkloadEndpointId,
@@ -8,7 +9,11 @@ import type {
 import type { Form } from './forms';
 import { checkFields, InvalidMessage } from './invalid-message';
 import type {
+  Wire64,
   WireHostEndpoint,
+  WireNatInfo,
+  WireQosControls,
+  WireQosPolicy,
   WireTierInfo,
   WireWorkloadEndpoint,
   WireWorkloadEndpointId,
@@ -31,7 +36,52 @@ export function readWorkload(
     ipv6Nets: endpoint.ipv6Nets,
     tiers: readTiers(endpoint.tiers, form),
     allowSpoofedSourcePrefixes: endpoint.allowSpoofedSourcePrefixes,
+    ...readQos(endpoint.qosControls ?? null),
+    ...readDscps(endpoint.qosPolicies ?? []),
+    ...readNats([...endpoint.ipv4Nat, ...endpoint.ipv6Nat]),
   };
+}
+
+function readDscps(policies: readonly WireQosPolicy[]): Pick<WorkloadEndpoint, 'dscps'> {
+  if (policies.length === 0) return {};
+  for (const policy of policies) checkFields(policy, 'a QoS policy');
+  return { dscps: policies.map(({ dscp }) => dscp) };
+}
+
+function readNats(nats: readonly WireNatInfo[]): Pick<WorkloadEndpoint, 'nats'> {
+  if (nats.length === 0) return {};
+  for (const nat of nats) checkFields(nat, 'a floating IP');
+  return { nats: nats.map(({ extIp, intIp }) => ({ external: extIp, internal: intIp })) };
+}
+
+/** Nothing where all is 0: releases differ in whether they send that. */
+function readQos(wire: WireQosControls | null): Pick<WorkloadEndpoint, 'qos'> {
+  if (wire === null) return {};
+  checkFields(wire, 'the QoS controls');
+  const ingress: QosLimits = {
+    bandwidth: big(wire.IngressBandwidth),
+    burst: big(wire.IngressBurst),
+    peakRate: big(wire.IngressPeakrate),
+    minBurst: big(wire.IngressMinburst),
+    packetRate: big(wire.IngressPacketRate),
+    packetBurst: big(wire.IngressPacketBurst),
+    maxConnections: big(wire.IngressMaxConnections),
+  };
+  const egress: QosLimits = {
+    bandwidth: big(wire.EgressBandwidth),
+    burst: big(wire.EgressBurst),
+    peakRate: big(wire.EgressPeakrate),
+    minBurst: big(wire.EgressMinburst),
+    packetRate: big(wire.EgressPacketRate),
+    packetBurst: big(wire.EgressPacketBurst),
+    maxConnections: big(wire.EgressMaxConnections),
+  };
+  const any = [ingress, egress].some((limits) => Object.values(limits).some((value) => value !== 0n));
+  return any ? { qos: { ingress, egress } } : {};
+}
+
+function big(value: Wire64): bigint {
+  return BigInt(value.toString());
 }
 
 /** A decoded HostEndpoint in the model's terms. @throws InvalidMessage, PolicyNameError */
@@ -47,6 +97,7 @@ export function readHostEndpoint(id: string, endpoint: WireHostEndpoint, form: F
     forwardTiers: readTiers(endpoint.forwardTiers, form),
     expectedIpv4Addrs: endpoint.expectedIpv4Addrs,
     expectedIpv6Addrs: endpoint.expectedIpv6Addrs,
+    ...readDscps(endpoint.qosPolicies ?? []),
   };
 }
 

@@ -136,6 +136,12 @@ function toFelixMessage(name: string, payload: WirePayload, body: Uint8Array, fo
         ...hostSource(name, undefined, form),
         hostname: text(payload.hostname),
       };
+    case 'IPAMPoolUpdate': {
+      const { cidr, masquerade } = required(payload.pool);
+      return { kind: 'ipam-pool', pool: { id: text(payload.id), cidr, masquerade } };
+    }
+    case 'IPAMPoolRemove':
+      return { kind: 'ipam-pool-remove', id: text(payload.id) };
     default:
       return { kind: 'other', name };
   }

@@ -1,6 +1,7 @@
 import type {
   HostEndpoint,
   HostMetadata,
+  IpamPool,
   IpSetType,
   Policy,
   PolicyId,
@@ -52,7 +53,9 @@ export type FelixMessage =
       readonly alone: boolean;
       readonly hostname: string;
     }
-  /** Understood, and not in the model yet: routes, tunnels, pools, services, … `name` is the payload's in the contract. */
+  | { readonly kind: 'ipam-pool'; readonly pool: IpamPool }
+  | { readonly kind: 'ipam-pool-remove'; readonly id: string }
+  /** Understood, and not in the model yet: routes, tunnels, services, … `name` is the payload's in the contract. */
   | { readonly kind: 'other'; readonly name: string };
 
 /** Up to 3.32 a node is described three times: by its IPv4 address, its IPv6 address, and both. Later once,

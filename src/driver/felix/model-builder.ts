@@ -4,6 +4,7 @@ import type {
   FelixModel,
   HostEndpoint,
   HostMetadata,
+  IpamPool,
   Policy,
   Profile,
   WorkloadEndpoint,
@@ -20,6 +21,7 @@ export interface ModelChanges {
   readonly workloads: ReadonlySet<string>;
   readonly hostEndpoints: ReadonlySet<string>;
   readonly hosts: boolean;
+  readonly pools: ReadonlySet<string>;
   readonly config: boolean;
   /** InSync came in between. */
   readonly inSync: boolean;
@@ -46,6 +48,7 @@ export function createModelBuilder(): ModelBuilder {
   const workloads = new Map<string, WorkloadEndpoint>();
   const hostEndpoints = new Map<string, HostEndpoint>();
   const hosts = new Map<string, HostMetadata>();
+  const pools = new Map<string, IpamPool>();
   const hostSources = new Map<string, Map<HostMetadataSource, HostMetadata>>();
   let dirty = noChanges();
 
@@ -57,6 +60,7 @@ export function createModelBuilder(): ModelBuilder {
     workloads,
     hostEndpoints,
     hosts,
+    pools,
     inSync: false,
   };
 
@@ -185,6 +189,12 @@ export function createModelBuilder(): ModelBuilder {
         case 'host-metadata-remove':
           changeHost(message.hostname, message, undefined);
           break;
+        case 'ipam-pool':
+          put(pools, dirty.pools, message.pool.id, message.pool);
+          break;
+        case 'ipam-pool-remove':
+          remove(pools, dirty.pools, message.id);
+          break;
         case 'other':
           break;
       }
@@ -208,6 +218,7 @@ function noChanges() {
     workloads: new Set<string>(),
     hostEndpoints: new Set<string>(),
     hosts: false,
+    pools: new Set<string>(),
     config: false,
     inSync: false,
   };

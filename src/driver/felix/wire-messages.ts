@@ -88,6 +88,47 @@ export interface WireWorkloadEndpoint {
   readonly ipv6Nets: readonly string[];
   readonly tiers: readonly WireTierInfo[];
   readonly allowSpoofedSourcePrefixes: readonly string[];
+  readonly ipv4Nat: readonly WireNatInfo[];
+  readonly ipv6Nat: readonly WireNatInfo[];
+  /** These two are absent in forms up to 3.29. */
+  readonly qosControls?: WireQosControls | null;
+  readonly qosPolicies?: readonly WireQosPolicy[];
+}
+
+export interface WireNatInfo {
+  readonly extIp: string;
+  readonly intIp: string;
+}
+
+/** A number where protobufjs finds no library for 64 bits. */
+export type Wire64 = Long | number;
+
+/** Names as in the contract, which has them in capitals. */
+export interface WireQosControls {
+  readonly IngressBandwidth: Wire64;
+  readonly EgressBandwidth: Wire64;
+  readonly IngressBurst: Wire64;
+  readonly EgressBurst: Wire64;
+  readonly IngressPacketRate: Wire64;
+  readonly EgressPacketRate: Wire64;
+  readonly IngressMaxConnections: Wire64;
+  readonly EgressMaxConnections: Wire64;
+  readonly IngressPeakrate: Wire64;
+  readonly EgressPeakrate: Wire64;
+  readonly IngressMinburst: Wire64;
+  readonly EgressMinburst: Wire64;
+  readonly IngressPacketBurst: Wire64;
+  readonly EgressPacketBurst: Wire64;
+}
+
+export interface WireQosPolicy {
+  readonly destination: string;
+  readonly dscp: number;
+}
+
+export interface WireIpamPool {
+  readonly cidr: string;
+  readonly masquerade: boolean;
 }
 
 export interface WireHostEndpoint {
@@ -99,6 +140,8 @@ export interface WireHostEndpoint {
   readonly forwardTiers: readonly WireTierInfo[];
   readonly expectedIpv4Addrs: readonly string[];
   readonly expectedIpv6Addrs: readonly string[];
+  /** Absent in forms up to 3.29. */
+  readonly qosPolicies?: readonly WireQosPolicy[];
 }
 
 /** Every payload's fields that are read, none of which any form uses for two things. */
@@ -115,4 +158,5 @@ export interface WirePayload {
   readonly hostname: string;
   readonly ipv4Addr?: string;
   readonly ipv6Addr?: string;
+  readonly pool: WireIpamPool | null;
 }

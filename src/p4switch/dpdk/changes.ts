@@ -1,12 +1,18 @@
-import type { SpecAction, SpecEntry, SpecKey, TableOp } from '../engine';
+import type { MeterSetting, SpecAction, SpecEntry, SpecKey, TableOp } from '../engine';
 import type { ByteReader, ByteWriter } from './bytes';
 import type { Description, TableNumbers } from './description';
 import { Change, LEARNER_BIT } from './protocol';
 
-/** What goes into a transaction: the operations of an engine, and writes to registers. */
+/** What goes into a transaction: the operations of an engine, and writes to registers and meters. */
 export type EngineChange =
   | TableOp
-  | { readonly kind: 'register'; readonly array: string; readonly index: number; readonly value: bigint };
+  | { readonly kind: 'register'; readonly array: string; readonly index: number; readonly value: bigint }
+  | {
+      readonly kind: 'meter';
+      readonly array: string;
+      readonly index: number;
+      readonly setting: MeterSetting | undefined;
+    };
 
 /** Names were checked before: the interpreter that mirrors the tables refuses what is not there. */
 export function writeChange(w: ByteWriter, d: Description, change: EngineChange): void {
@@ -31,6 +37,17 @@ export function writeChange(w: ByteWriter, d: Description, change: EngineChange)
       return;
     case 'register':
       w.u8(Change.register).u16(d.regarrays.get(change.array)!.number).u32(change.index).u64(change.value);
+      return;
+    case 'meter': {
+      const { array, index, setting } = change;
+      w.u8(Change.meter)
+        .u16(d.metarrays.get(array)!.number)
+        .u32(index)
+        .u8(setting === undefined ? 0 : 1);
+      if (setting === undefined) return;
+      const { rate, burst, peakRate, peakBurst } = setting;
+      w.u64(rate).u64(burst).u64(peakRate).u64(peakBurst);
+    }
   }
 }
 

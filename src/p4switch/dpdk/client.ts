@@ -1,4 +1,4 @@
-import type { SpecAction, SpecEntry } from '../engine';
+import type { MeterSetting, SpecAction, SpecEntry } from '../engine';
 import type { Spec } from '../spec/ast';
 import { ByteWriter } from './bytes';
 import { type EngineChange, defaultNumber, readAction, readEntry, writeChange } from './changes';
@@ -71,6 +71,8 @@ export interface EngineClient {
   defaultAction(d: Description, table: string): Promise<SpecAction>;
   groups(d: Description, selector: string): Promise<readonly GroupMembers[]>;
   registers(d: Description, array: string, first: number, count: number): Promise<readonly bigint[]>;
+  /** Of a whole array; undefined where a meter is not set. */
+  meters(d: Description, array: string): Promise<readonly (MeterSetting | undefined)[]>;
   learned(d: Description, learner: string): Promise<readonly LearnedEntry[]>;
   flushLearned(d: Description, learner: string): Promise<void>;
   tableStats(d: Description, table: string): Promise<TableStats>;
@@ -88,6 +90,7 @@ export interface EngineClient {
 }
 
 const CELLS_A_READ = 65_536;
+const METERS_A_READ = 16_384;
 const PACKETS_A_MESSAGE = 1024;
 
 export function engineClient(link: EngineLink): EngineClient {
@@ -171,6 +174,21 @@ export function engineClient(link: EngineLink): EngineClient {
         for (let left = part; left > 0; left--) values.push(r.u64());
       }
       return values;
+    },
+    async meters(d, array) {
+      const { number, size } = d.metarrays.get(array)!;
+      const found: (MeterSetting | undefined)[] = [];
+      while (found.length < size) {
+        const part = Math.min(METERS_A_READ, size - found.length);
+        const w = new ByteWriter().u8(Which.running).u16(number).u32(found.length).u32(part);
+        const r = await link.request(Op.readMeters, w.finish());
+        for (let left = part; left > 0; left--) {
+          const isSet = r.u8() === 1;
+          const setting = { rate: r.u64(), burst: r.u64(), peakRate: r.u64(), peakBurst: r.u64() };
+          found.push(isSet ? setting : undefined);
+        }
+      }
+      return found;
     },
     async learned(d, learner) {
       const { number, widths } = d.learners.get(learner)!;

@@ -10,6 +10,7 @@ export interface Description {
   readonly learners: ReadonlyMap<string, LearnerNumbers>;
   readonly selectors: ReadonlyMap<string, number>;
   readonly regarrays: ReadonlyMap<string, { readonly number: number; readonly size: number }>;
+  readonly metarrays: ReadonlyMap<string, { readonly number: number; readonly size: number }>;
 }
 
 export interface ActionNumbers {
@@ -65,6 +66,7 @@ export function readDescription(r: ByteReader, spec: Spec): Description {
     return [name, number] as const;
   });
   const regarrays = times(r.u16(), (number) => [r.name(), { number, size: r.u32() }] as const);
+  const metarrays = times(r.u16(), (number) => [r.name(), { number, size: r.u32() }] as const);
   const description: Description = {
     actions,
     actionByName: new Map(actions.map((a) => [a.name, a])),
@@ -72,6 +74,7 @@ export function readDescription(r: ByteReader, spec: Spec): Description {
     learners: new Map(learners),
     selectors: new Map(selectors),
     regarrays: new Map(regarrays),
+    metarrays: new Map(metarrays),
   };
   checkAgainst(spec, description);
   return description;
@@ -101,4 +104,6 @@ function checkAgainst(spec: Spec, d: Description): void {
   for (const name of spec.selectors.keys()) if (!d.selectors.has(name)) throw differs(`selector ${name}`);
   for (const name of spec.regarrays.keys())
     if (!d.regarrays.has(name)) throw differs(`register array ${name}`);
+  for (const { name, size } of spec.metarrays.values())
+    if ((d.metarrays.get(name)?.size ?? 0) < size) throw differs(`meter array ${name}`);
 }

@@ -1,5 +1,5 @@
 import { CalicoP4Error } from '../../errors';
-import type { Engine, RemoteTables, SpecAction, TableOp, Wanted } from '../engine';
+import type { Engine, MeterSetting, RemoteTables, SpecAction, TableOp, Wanted } from '../engine';
 import { createInterpreter } from '../interpreter/interpreter';
 import type { DefaultAction, Spec } from '../spec/ast';
 import type { EngineChange } from './changes';
@@ -39,6 +39,7 @@ export function createDpdkEngine(spec: Spec, program: Program, host: EngineHost)
   const mirror = createInterpreter(spec, { now: () => 0 });
   const groups = new Map<string, Extract<TableOp, { kind: 'group' }>>();
   const cells = new Map<string, Extract<EngineChange, { kind: 'register' }>>();
+  const meters = new Map<string, Extract<EngineChange, { kind: 'meter' }>>();
   const learned = new Map<string, readonly LearnedEntry[]>();
   let pending: EngineChange[] = [];
 
@@ -51,6 +52,18 @@ export function createDpdkEngine(spec: Spec, program: Program, host: EngineHost)
     const key = `${op.selector}/${op.group}`;
     if (op.members.length === 0) groups.delete(key);
     else groups.set(key, op);
+  };
+
+  const setMeter = (
+    array: string,
+    index: number,
+    setting: MeterSetting | undefined,
+  ): Extract<EngineChange, { kind: 'meter' }> => {
+    mirror.writeMeter(array, index, setting);
+    const change = { kind: 'meter', array, index, setting } as const;
+    if (setting === undefined) meters.delete(`${array}/${index}`);
+    else meters.set(`${array}/${index}`, change);
+    return change;
   };
 
   const remote: RemoteTables = {
@@ -106,6 +119,10 @@ export function createDpdkEngine(spec: Spec, program: Program, host: EngineHost)
       cells.set(`${array}/${index}`, change);
       note(change);
     },
+    readMeter: (name, index) => mirror.readMeter(name, index),
+    writeMeter(array, index, setting) {
+      note(setMeter(array, index, setting));
+    },
     process() {
       throw new CalicoP4Error(
         'USAGE',
@@ -121,7 +138,7 @@ export function createDpdkEngine(spec: Spec, program: Program, host: EngineHost)
         if (!sameAction(action, table.defaultAction))
           changes.push({ kind: 'default', table: table.name, action });
       }
-      return [...changes, ...groups.values(), ...cells.values()];
+      return [...changes, ...groups.values(), ...cells.values(), ...meters.values()];
     },
     async adopt(client, description) {
       for (const table of spec.tables.keys())
@@ -136,6 +153,9 @@ export function createDpdkEngine(spec: Spec, program: Program, host: EngineHost)
       for (const selector of spec.selectors.keys())
         for (const group of await client.groups(description, selector))
           applyToMirror({ kind: 'group', selector, ...group });
+      for (const array of spec.metarrays.values())
+        for (const [index, setting] of (await client.meters(description, array.name)).entries())
+          if (setting !== undefined && index < array.size) setMeter(array.name, index, setting);
       engine.description = description;
     },
   };

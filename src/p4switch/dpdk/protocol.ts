@@ -1,6 +1,7 @@
 /** The numbers of the engine's protocol (docs/engine-protocol.md; native/engine/protocol.h has the same). */
 
-export const PROTOCOL_VERSION = 1;
+/** 2: VLANs of ports. 3: meters. */
+export const PROTOCOL_VERSION = 3;
 /** Length of the body, operation, status, two bytes of zeros, id of the request. */
 export const FRAME_HEADER = 12;
 export const FRAME_BODY_MAX = 32 << 20;
@@ -30,6 +31,7 @@ export const Op = {
   idle: 19,
   bench: 20,
   quit: 21,
+  readMeters: 22,
 } as const;
 
 export const Status = {
@@ -47,7 +49,16 @@ export const Status = {
 export const Which = { running: 0, staged: 1 } as const;
 export type Which = (typeof Which)[keyof typeof Which];
 
-export const Change = { add: 1, modify: 2, put: 3, delete: 4, default: 5, group: 6, register: 7 } as const;
+export const Change = {
+  add: 1,
+  modify: 2,
+  put: 3,
+  delete: 4,
+  default: 5,
+  group: 6,
+  register: 7,
+  meter: 8,
+} as const;
 
 export const PORT_KINDS = ['tap', 'packet', 'device', 'memory'] as const;
 export type PortKind = (typeof PORT_KINDS)[number];

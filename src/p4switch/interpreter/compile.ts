@@ -1,5 +1,6 @@
 import type { Instruction, Operand, Spec } from '../spec/ast';
 import { CHECKSUM_BIAS, alu, checksum, compare, crc32, result } from './alu';
+import type { MeterArray } from './meters';
 import { type Place, fieldAccess } from './memory';
 import { drop, emit, extract, pointAtPacket, transmit, validate } from './packet';
 import { type CompiledAction, RETURN, type State, type Step, access, placeOf } from './state';
@@ -9,6 +10,7 @@ export interface Machine {
   readonly spec: Spec;
   readonly state: State;
   readonly registers: ReadonlyMap<string, BigUint64Array>;
+  readonly meters: ReadonlyMap<string, MeterArray>;
   readonly actions: ReadonlyMap<string, CompiledAction>;
   /** Looks up a table, learner or selector and runs the action; true when the packet ended in it. */
   readonly lookups: ReadonlyMap<string, () => boolean>;
@@ -173,6 +175,19 @@ function compileOne(machine: Machine, i: Instruction, next: number): Step {
         const at = index();
         cells[at]! += (BigInt(src.high()) << 32n) | BigInt(src.low());
         state.trace?.push({ kind: 'counter', name, index: at });
+      });
+    }
+    case 'metprefetch':
+      return () => next;
+    case 'meter': {
+      const meters = machine.meters.get(i.array)!;
+      const index = value(state, i.index);
+      const amount = access(state, i.amount);
+      const colour = value(state, i.colour);
+      const dst = access(state, i.dst);
+      return step(() => {
+        // SWX takes 32 bits of the amount.
+        dst.write(0, meters.run(index.low(), amount.low(), colour.low()));
       });
     }
     case 'table':

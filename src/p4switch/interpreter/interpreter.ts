@@ -17,6 +17,7 @@ import {
   run,
   selectorLookup,
 } from './lookups';
+import { type MeterArray, meterArray } from './meters';
 import { isBigEndian } from './memory';
 import { loadPacket } from './packet';
 import { type SelectorGroups, nextPowerOfTwo, selectorGroups } from './selector-groups';
@@ -24,7 +25,7 @@ import { type CompiledAction, createState, placeOf } from './state';
 import { applyOp } from './table-ops';
 
 export interface InterpreterOptions {
-  /** Seconds; learned entries expire by it. */
+  /** Seconds; learned entries expire and meters fill by it. */
   readonly now: () => number;
   /** Which output ports exist; a packet for another one is dropped. Default: ports 0 to 2^32 - 1. */
   readonly isPort?: (port: number) => boolean;
@@ -52,10 +53,12 @@ export function createInterpreter(spec: Spec, options: InterpreterOptions): Inte
   const registers = new Map<string, BigUint64Array>();
   for (const array of spec.regarrays.values())
     registers.set(array.name, new BigUint64Array(nextPowerOfTwo(array.size)).fill(array.initial));
+  const meters = new Map<string, MeterArray>();
+  for (const { name, size } of spec.metarrays.values()) meters.set(name, meterArray(size, options.now));
   const actions = new Map<string, CompiledAction>();
   const lookups = new Map<string, () => boolean>();
   const isPort = options.isPort ?? ((port) => port < 2 ** 32);
-  const machine: Machine = { spec, state, registers, actions, lookups, isPort };
+  const machine: Machine = { spec, state, registers, meters, actions, lookups, isPort };
   for (const action of spec.actions.values()) {
     const args = action.args?.fields ?? [];
     actions.set(action.name, {
@@ -123,6 +126,14 @@ export function createInterpreter(spec: Spec, options: InterpreterOptions): Inte
     return cells;
   };
 
+  const metersOf = (name: string, index: number): MeterArray => {
+    const array = meters.get(name);
+    if (array === undefined) throw writeError(`there is no meter array ${name}`);
+    if (!Number.isInteger(index) || index < 0 || index >= spec.metarrays.get(name)!.size)
+      throw writeError(`meter array ${name} has no index ${index}`);
+    return array;
+  };
+
   return {
     apply(op) {
       applyOp(op, { spec, actions, tableNamed, missOf, selectors });
@@ -158,6 +169,10 @@ export function createInterpreter(spec: Spec, options: InterpreterOptions): Inte
     readRegister: (name, index) => cellsOf(name, index)[index]!,
     writeRegister(name, index, value) {
       cellsOf(name, index)[index] = BigInt.asUintN(64, value);
+    },
+    readMeter: (name, index) => metersOf(name, index).get(index),
+    writeMeter(name, index, setting) {
+      metersOf(name, index).set(index, setting);
     },
     process(port, frame, wantTrace): PacketResult {
       state.inPort = port;

@@ -15,7 +15,7 @@ import { decodeValue, encodeValue, ones } from './values';
 /** Indexed counters and registers: both are register arrays of the spec. */
 
 /** Cells that an index selects: one, or all when it is not set. */
-function cells(what: string, size: number, index: Index | undefined): { first: number; end: number } {
+export function cells(what: string, size: number, index: Index | undefined): { first: number; end: number } {
   if (!index) return { first: 0, end: size };
   if (index.index < 0n) throw invalid(`${what}: the index is negative`);
   if (index.index >= BigInt(size)) {

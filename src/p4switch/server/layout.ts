@@ -102,9 +102,18 @@ export interface RegisterLayout {
   readonly bits: number;
 }
 
+export interface MeterLayout {
+  readonly id: number;
+  readonly name: string;
+  /** The spec's meter array. */
+  readonly array: string;
+  readonly size: number;
+}
+
 export interface PipelineLayout {
   readonly tables: ReadonlyMap<number, TableLayout>;
   readonly counters: ReadonlyMap<number, CounterLayout>;
   readonly registers: ReadonlyMap<number, RegisterLayout>;
+  readonly meters: ReadonlyMap<number, MeterLayout>;
   readonly profiles: ReadonlyMap<number, ProfileLayout>;
 }

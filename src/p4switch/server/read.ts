@@ -2,6 +2,7 @@ import type { Entity, ReadRequest } from 'p4runtime-js-bindings';
 import { readGroups, readMembers } from './action-profiles';
 import { readCounters, readRegisters } from './arrays';
 import type { Pipeline } from './device-state';
+import { readMeters } from './meters';
 import { invalid, refusalOf, unimplemented } from './refusal';
 import { readStub } from './stubs';
 import { readTableEntries } from './table-reads';
@@ -40,6 +41,9 @@ function selectOne(pipeline: Pipeline, { entity }: Entity): Iterable<Entity> {
       return readCounters(pipeline, entity.value);
     case 'registerEntry':
       return readRegisters(pipeline, entity.value);
+    case 'meterEntry':
+      if (pipeline.behaviour.stubsDirect) return withoutIt(entity);
+      return readMeters(pipeline, entity.value);
     case 'directCounterEntry':
       if (pipeline.behaviour.stubsDirect) return readStub(pipeline, entity.value);
       return withoutIt(entity);

@@ -1,6 +1,6 @@
 import { p4info as info } from 'p4runtime-js-bindings';
 import type { Spec } from '../spec/ast';
-import type { CounterLayout, RegisterLayout } from './layout';
+import type { CounterLayout, MeterLayout, RegisterLayout } from './layout';
 import { findSpecName, nameOf } from './names';
 import { invalid } from './refusal';
 
@@ -46,4 +46,19 @@ export function registerLayout(register: info.Register, spec: Spec): RegisterLay
   }
   const size = register.size > 0 ? register.size : regarray.size;
   return { id: register.preamble!.id, name, array, size, bits: bit.bitwidth };
+}
+
+export function meterLayout(meter: info.Meter, spec: Spec): MeterLayout {
+  const { name } = nameOf(meter);
+  const array = findSpecName(nameOf(meter), spec.metarrays.keys());
+  const metarray = array === undefined ? undefined : spec.metarrays.get(array);
+  if (array === undefined || !metarray) throw invalid(`meter ${name} of the p4info is not in the spec`);
+  const type = meter.spec?.type ?? info.MeterSpec_Type.TWO_RATE_THREE_COLOR;
+  if (type !== info.MeterSpec_Type.TWO_RATE_THREE_COLOR)
+    throw invalid(`meter ${name}: only meters of two rates and three colours are supported`);
+  if (meter.size < 0n || meter.size > BigInt(metarray.size)) {
+    throw invalid(`meter ${name} has ${meter.size} cells in the p4info, ${metarray.size} in the spec`);
+  }
+  const size = meter.size > 0n ? Number(meter.size) : metarray.size;
+  return { id: meter.preamble!.id, name, array, size };
 }

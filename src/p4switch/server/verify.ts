@@ -5,7 +5,7 @@ import type { FieldLayout, PipelineLayout, TableLayout } from './layout';
 import { findSpecName, nameOf } from './names';
 import { invalid } from './refusal';
 import { actionLayouts } from './verify-actions';
-import { counterLayout, registerLayout } from './verify-arrays';
+import { counterLayout, meterLayout, registerLayout } from './verify-arrays';
 import { indirection, profileLayout } from './verify-profiles';
 
 const KINDS: Readonly<Record<FieldLayout['kind'], KeyField['match']>> = {
@@ -16,14 +16,14 @@ const KINDS: Readonly<Record<FieldLayout['kind'], KeyField['match']>> = {
 };
 
 /**
- * Checks that a p4info describes a spec, and gives the mapping between them. Every table, action, counter and register
+ * Checks that a p4info describes a spec, and gives the mapping between them. Every table, action, counter, register and meter
  * of the p4info must be in the spec with the same shape; refuses with INVALID_ARGUMENT. The spec may hold more.
  */
 export function verifyPipeline(p4info: P4Info, spec: Spec, behaviour: Behaviour): PipelineLayout {
   if (p4info.tables.length === 0) throw invalid('the p4info has no tables');
   const unsupported: readonly (readonly [string, number])[] = [
     ['direct counters', behaviour.stubsDirect ? 0 : p4info.directCounters.length],
-    ['meters', behaviour.stubsDirect ? 0 : p4info.meters.length + p4info.directMeters.length],
+    ['direct meters', behaviour.stubsDirect ? 0 : p4info.directMeters.length],
     ['value sets', p4info.valueSets.length],
     ['digests', p4info.digests.length],
     ['externs', p4info.externs.length],
@@ -39,6 +39,9 @@ export function verifyPipeline(p4info: P4Info, spec: Spec, behaviour: Behaviour)
     tables: mapById(tables, (t) => tableLayout(t, actions, profiles, spec)),
     counters: mapById(byId(p4info.counters, 'counter'), (c) => counterLayout(c, spec)),
     registers: mapById(byId(p4info.registers, 'register'), (r) => registerLayout(r, spec)),
+    meters: behaviour.stubsDirect
+      ? new Map()
+      : mapById(byId(p4info.meters, 'meter'), (m) => meterLayout(m, spec)),
     profiles,
   };
 }

@@ -3,6 +3,7 @@ import { type Update, Update_Type, type WriteRequest, WriteRequest_Atomicity } f
 import { writeGroup, writeMember } from './action-profiles';
 import { writeCounter, writeRegister } from './arrays';
 import type { Pipeline } from './device-state';
+import { writeMeter } from './meters';
 import { invalid, Refusal, refusalOf, unimplemented } from './refusal';
 import { writeStub } from './stubs';
 import { writeTableEntry } from './table-writes';
@@ -114,8 +115,10 @@ function applyUpdate(pipeline: Pipeline, update: Update): Undo {
       return writeCounter(pipeline, type, entity.value);
     case 'registerEntry':
       return writeRegister(pipeline, type, entity.value);
-    case 'directCounterEntry':
     case 'meterEntry':
+      if (pipeline.behaviour.stubsDirect) return writeStub(pipeline, type, entity);
+      return writeMeter(pipeline, type, entity.value);
+    case 'directCounterEntry':
       if (pipeline.behaviour.stubsDirect) return writeStub(pipeline, type, entity);
       throw unimplemented(`this switch does not have ${entity.$case}`);
     default:

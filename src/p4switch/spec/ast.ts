@@ -158,6 +158,17 @@ export type Operation =
       readonly index: Operand;
       readonly src: Operand;
     }
+  | { readonly op: 'metprefetch'; readonly array: string; readonly index: Operand }
+  | {
+      readonly op: 'meter';
+      readonly array: string;
+      readonly index: Operand;
+      /** What the packet takes out of the buckets. */
+      readonly amount: FieldRef;
+      /** 0 green, 1 yellow, 2 red; so the result. */
+      readonly colour: Operand;
+      readonly dst: FieldRef;
+    }
   | { readonly op: 'table' | 'selector' | 'learner'; readonly name: string }
   | {
       readonly op: 'learn';

@@ -149,6 +149,22 @@ function readOperation(
     case 'regadd':
       count(3);
       return { op: name, array: regarray(scope, line, a), index: value(b), src: value(c) };
+    case 'metprefetch':
+      count(2);
+      return { op: name, array: metarray(scope, line, a), index: value(b) };
+    case 'meter': {
+      count(5);
+      const [, , , amount, colour, dst] = line.words;
+      return {
+        op: name,
+        array: metarray(scope, line, a),
+        index: value(b),
+        // DPDK does not build one with a constant here.
+        amount: any(amount),
+        colour: value(colour),
+        dst: metadataField(scope, line, dst),
+      };
+    }
     case 'table': {
       count(1);
       if (scope.tables.has(a!)) return { op: 'table', name: a! };
@@ -256,6 +272,12 @@ function readLearn(scope: Scope, line: Line): Operation {
 function regarray(scope: Scope, line: Line, word: string | undefined): string {
   if (word === undefined || !scope.regarrays.has(word))
     throw specError(line.number, `there is no regarray '${word ?? ''}'`);
+  return word;
+}
+
+function metarray(scope: Scope, line: Line, word: string | undefined): string {
+  if (word === undefined || !scope.metarrays.has(word))
+    throw specError(line.number, `there is no metarray '${word ?? ''}'`);
   return word;
 }
 

@@ -12,6 +12,8 @@ const STRUCT_BYTES_MAX = 255;
 const HEADER_BYTES_MAX = 65_535;
 /** Cells of all register arrays together, 128 MiB. Not SWX's limit: a spec must not ask for more memory than there is. */
 const REGISTERS_MAX = 2 ** 24;
+/** Meters of all meter arrays together. Not SWX's limit either. */
+const METERS_MAX = 2 ** 20;
 /** The validity of headers is a 64-bit mask. */
 const HEADERS_MAX = 64;
 /** RTE_SWX_TABLE_LEARNER_N_KEY_TIMEOUTS_MAX. */
@@ -58,6 +60,7 @@ export function checkSpecLimits(spec: Spec): readonly SpecViolation[] {
     learners: spec.learners,
     actions: spec.actions,
     regarrays: spec.regarrays,
+    metarrays: spec.metarrays,
   };
   for (const [what, items] of Object.entries(counted))
     if (items.size > IDS_MAX)
@@ -68,6 +71,15 @@ export function checkSpecLimits(spec: Spec): readonly SpecViolation[] {
     registers += array.size;
     if (registers > REGISTERS_MAX) {
       report(array.line, `the register arrays have more than ${REGISTERS_MAX} cells together`);
+      break;
+    }
+  }
+
+  let meters = 0;
+  for (const array of spec.metarrays.values()) {
+    meters += array.size;
+    if (meters > METERS_MAX) {
+      report(array.line, `the meter arrays have more than ${METERS_MAX} meters together`);
       break;
     }
   }

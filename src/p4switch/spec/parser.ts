@@ -40,6 +40,7 @@ export function parseSpec(text: string): Spec {
     metadata,
     actionArgs,
     regarrays: new Set(regarrays.keys()),
+    metarrays: new Set(metarrays.keys()),
     tables: new Set(found.tables.map((t) => t.name)),
     selectors: new Set(found.selectors.map((s) => s.name)),
     learners: new Set(found.learners.map((l) => l.name)),
@@ -104,11 +105,13 @@ function readRegArrays(found: Declarations): ReadonlyMap<string, RegArray> {
 }
 
 function readMetArrays(found: Declarations): ReadonlyMap<string, MetArray> {
-  return byName(
-    found.metarrays.map((line) => ({
-      name: line.words[1]!,
-      size: parseSize(line, line.words[3], 'a metarray size'),
-      line: line.number,
-    })),
-  );
+  const arrays = new Map<string, MetArray>();
+  for (const line of found.metarrays) {
+    const name = line.words[1]!;
+    if (arrays.has(name)) throw specError(line.number, `metarray ${name} is declared twice`);
+    const size = parseSize(line, line.words[3], 'a metarray size');
+    if (size === 0) throw specError(line.number, `metarray ${name}: invalid size`);
+    arrays.set(name, { name, size, line: line.number });
+  }
+  return arrays;
 }

@@ -8,6 +8,7 @@ export interface Scope {
   /** Argument structs by action name; undefined where an action has no arguments. */
   readonly actionArgs: ReadonlyMap<string, StructType | undefined>;
   readonly regarrays: ReadonlySet<string>;
+  readonly metarrays: ReadonlySet<string>;
   readonly tables: ReadonlySet<string>;
   readonly selectors: ReadonlySet<string>;
   readonly learners: ReadonlySet<string>;

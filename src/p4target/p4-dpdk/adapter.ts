@@ -39,7 +39,16 @@ export const P4_DPDK_TABLES: readonly OrderedTable[] = [
   { table: 'default_route', role: 'path' },
   // Absence: what needs an ICMP error is dropped.
   { table: 'host_stack', role: 'path' },
+  // Absence: the DSCP is left as it is; of a pool: it is set in packets inside of the cluster, too.
+  { table: 'pod_dscp', role: 'path' },
+  { table: 'cluster_pools', role: 'path' },
   { table: 'port_in', role: 'path' },
+];
+
+/** Meters, as rows (catalogue.ts): limits of packets and bytes, by the number that port_in and local give. */
+export const P4_DPDK_METERS: readonly OrderedTable[] = [
+  { table: 'packet_limits', role: 'path', limits: true },
+  { table: 'byte_limits', role: 'path', limits: true },
 ];
 
 /** Counters: `outcomes` by outcome of the policy, `reasons` by why a packet was dropped or passed. */
@@ -78,7 +87,7 @@ const NODE_PARAMS = ['node', 'd1', 'd2', 'd3', 'd4', 'd5'] as const;
 const NAMED = new WeakMap<Row['params'], readonly bigint[]>();
 
 export const P4_DPDK_ORDER: WriteOrder = {
-  tables: P4_DPDK_TABLES,
+  tables: [...P4_DPDK_METERS, ...P4_DPDK_TABLES],
   partOf: (row) => exactValue(row, 'node'),
   names: ({ params }) => {
     let named = NAMED.get(params);

@@ -55,6 +55,11 @@ export const MACS = {
 /** Largest IP packets. Pod B and the uplink take small ones only. */
 export const MTU = { [PORT.podA]: 1500, [PORT.podB]: 1000, [PORT.podC]: 1500, [PORT.uplink]: 1200 } as const;
 
+/** Meters of what pods send (with the mark of a DSCP), and of what they get. Whether they limit is the test's matter. */
+export const EXTRAS = { [PORT.podA]: 0x8000_0006, [PORT.podB]: 0, [PORT.podC]: 10 } as const;
+export const LIMIT_TO = { [PORT.podA]: 5, [PORT.podB]: 0, [PORT.podC]: 9 } as const;
+export const DSCP = 46;
+
 /** The MAC of a pod's interface. */
 export function podMac(port: number): bigint {
   return 0x0600_0000_0000n + BigInt(port);
@@ -82,9 +87,11 @@ function topology(): TableRow[] {
     const { v4, v6 } = HOMES[port]!;
     const own = [v4[0]!, v6[0]!];
     return [
-      row('port_in', [exact(port, 32)], 'from_pod', ep, MACS.gateway, port),
+      row('port_in', [exact(port, 32)], 'from_pod', ep, MACS.gateway, port, EXTRAS[port]),
       ...own.map((a) => row('pod_source', [exact(ep, 32), ...address(a)], 'source_ok')),
-      ...own.map((a) => row('local', address(a), 'to_pod', port, ep, podMac(port), MACS.gateway, MTU[port])),
+      ...own.map((a) =>
+        row('local', address(a), 'to_pod', port, ep, podMac(port), MACS.gateway, MTU[port], LIMIT_TO[port]),
+      ),
     ];
   });
   const hosts = (
@@ -121,6 +128,10 @@ function topology(): TableRow[] {
         MTU[PORT.uplink],
       ),
     ),
+    row('pod_dscp', [exact(EP[PORT.podA], 32)], 'set_dscp', DSCP << 2, DSCP << 22),
+    // What of the uplink's addresses is in the cluster keeps its DSCP.
+    prioritised('cluster_pools', prefix('172.16.0.0', 96 + 16), 5, 'in_pool'),
+    prioritised('cluster_pools', prefix('2001:db8:1::', 48), 9, 'in_pool'),
     // From the uplink to pods it is dropped.
     ...[1, 2].map((target) =>
       row('host_stack', [exact(1, 8), exact(target, 8)], 'to_stack', host, MACS.host, MACS.gateway),

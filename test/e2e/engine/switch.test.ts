@@ -21,7 +21,16 @@ import {
   TestController,
   Update_Type,
 } from '../../unit/p4switch/server/controller';
-import { ID, P4INFO, SPEC } from '../../unit/p4switch/server/small-pipeline';
+import {
+  ID,
+  METER_ID,
+  METERS_TEXT,
+  P4INFO,
+  P4INFO_TEXT,
+  SPEC,
+  SPEC_WITH_METERS,
+} from '../../unit/p4switch/server/small-pipeline';
+import { parseP4InfoText } from '../../../src/p4info/text-format';
 import { describeEngine, engineBinary } from './engine';
 import { Namespace } from './namespaces';
 
@@ -188,6 +197,31 @@ describeEngine('calico-p4 switch with the native engine', {}, () => {
     expect(await portOf(4)).toBe(14);
     expect((await node.ports()).map((p) => p.port)).toEqual([3]);
     expect((await read(table(ID.byType))).length).toBe(6);
+  });
+
+  it('meters outlive the server, and the engine', async () => {
+    const withMeters = parseP4InfoText(P4INFO_TEXT + METERS_TEXT);
+    expect(await controller.setPipeline(withMeters, SPEC_WITH_METERS)).toEqual({});
+    const set = (index: bigint, cir: bigint): PartialEntity => ({
+      $case: 'meterEntry',
+      value: { meterId: METER_ID, index: { index }, config: { cir, cburst: 6n, pir: cir, pburst: 8n } },
+    });
+    const rates = async (): Promise<(bigint | undefined)[]> =>
+      (await read({ $case: 'meterEntry', value: { meterId: METER_ID } })).map(({ entity }) =>
+        entity?.$case === 'meterEntry' ? entity.value.config?.cir : undefined,
+      );
+    expect(await controller.outcome(MODIFY, set(1n, 5n))).toBe('OK');
+    expect(await controller.outcome(MODIFY, set(3n, 7n))).toBe('OK');
+    await serverDies();
+    await serve();
+    expect(await rates()).toEqual([undefined, 5n, undefined, 7n]);
+    expect(await controller.outcome(MODIFY, set(3n, 9n))).toBe('OK');
+    killEngine();
+    // Once it answers it has been filled again; the next server asks it.
+    await portOf(1);
+    await serverDies();
+    await serve();
+    expect(await rates()).toEqual([undefined, 5n, undefined, 9n]);
   });
 
   it('both die: the ports are there again', async () => {

@@ -53,7 +53,7 @@ async def failure(awaitable):
     return None
 
 
-POD = P4TableEntry("port_in", match=P4TableMatch(port=3), action=P4TableAction("from_pod", ep=77, mac=2, port=3))
+POD = P4TableEntry("port_in", match=P4TableMatch(port=3), action=P4TableAction("from_pod", ep=77, mac=2, port=3, extras=0))
 NET = P4TableEntry(
     "addr_labels_prefix",
     match=P4TableMatch(page=1, hi=(0, 0xFFFFFFFFFFFFFFFF), lo=(0xFFFF0A000000, 0xFFFFFFFFFF000000)),

@@ -70,6 +70,7 @@ def pod(port=3, ep=77):
     entry.action["ep"] = str(ep)
     entry.action["mac"] = "00:00:00:00:00:02"
     entry.action["port"] = str(port)
+    entry.action["extras"] = "0"
     return entry
 
 
@@ -110,6 +111,20 @@ def counters(seen):
     seen["counters"] = len(list(sh.CounterEntry("reasons").read()))
 
 
+def meters(seen):
+    cell = sh.MeterEntry("packet_limits")
+    cell.index = 5
+    cell.cir, cell.cburst, cell.pir, cell.pburst = 1 << 40, 2, 1 << 41, 4
+    cell.modify()
+    # A target that takes meters and does nothing can not read them.
+    cell = sh.MeterEntry("packet_limits")
+    cell.index = 5
+    try:
+        seen["meter"] = [[m.cir, m.cburst, m.pir, m.pburst] for m in cell.read()]
+    except Exception as error:
+        seen["meter"] = type(error).__name__
+
+
 def main(address, p4info, spec):
     seen = {}
     # The shell prints as it goes.
@@ -130,6 +145,7 @@ def look(seen):
     seen["tables"] = sorted(table.name.rsplit(".", 1)[-1] for table in sh.P4Objects(sh.P4Type.table))
     tables(seen)
     counters(seen)
+    meters(seen)
 
 
 main(*sys.argv[1:4])

@@ -5,7 +5,7 @@ const good: HealthFacts = {
   now: 1_000_000,
   felixInSync: true,
   target: { kind: 'ready' },
-  applied: { endpoints: [], ofTheNode: [], endpointsUp: 3 },
+  applied: { endpoints: [], ofTheNode: [], notEnforced: [], endpointsUp: 3 },
   waitingSince: undefined,
   unsupportedSettings: [],
 };
@@ -28,12 +28,12 @@ test.each<[string, Partial<HealthFacts>, RegExp]>([
   ['a write of a new connection is under way', { applied: undefined }, /being written/],
   [
     "the node's own rows failed",
-    { applied: { endpoints: [], ofTheNode: ['port_in port=0x0: no'], endpointsUp: 3 } },
+    { applied: { endpoints: [], ofTheNode: ['port_in port=0x0: no'], notEnforced: [], endpointsUp: 3 } },
     /port_in/,
   ],
   [
     'nobody is up',
-    { applied: { endpoints: [closed], ofTheNode: [], endpointsUp: 0 } },
+    { applied: { endpoints: [closed], ofTheNode: [], notEnforced: [], endpointsUp: 0 } },
     /every endpoint is closed/,
   ],
 ])('not ready: %s', (_, facts, why) => {
@@ -44,8 +44,14 @@ test.each<[string, Partial<HealthFacts>, RegExp]>([
 });
 
 test('ready with single endpoints closed, which are named', () => {
-  expect(readiness(good)).toEqual({ ok: true, reasons: [], failedEndpoints: [], unsupportedSettings: [] });
-  const applied = { endpoints: [closed], ofTheNode: [], endpointsUp: 2 };
+  expect(readiness(good)).toEqual({
+    ok: true,
+    reasons: [],
+    failedEndpoints: [],
+    notEnforced: [],
+    unsupportedSettings: [],
+  });
+  const applied = { endpoints: [closed], ofTheNode: [], notEnforced: [], endpointsUp: 2 };
   expect(readiness({ ...good, applied })).toMatchObject({ ok: true, reasons: [], failedEndpoints: [closed] });
 });
 

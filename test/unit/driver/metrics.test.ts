@@ -37,6 +37,7 @@ const failing: ProgramResult = {
   failures: [{ ep: 2, workload: 'b', policies: ['p', 'q'], reason: 'full' }],
   nodeFailures: [],
   problems: ['x'],
+  notEnforced: [],
   seconds: 0.02,
 };
 
@@ -87,7 +88,13 @@ test('values are those of the moment, and what is over disappears', async () => 
 });
 
 test('the server tells health by its status, and refuses what it does not know', async () => {
-  const health = { ok: false, reasons: ['why'], failedEndpoints: [], unsupportedSettings: [] };
+  const health = {
+    ok: false,
+    reasons: ['why'],
+    failedEndpoints: [],
+    notEnforced: [],
+    unsupportedSettings: [],
+  };
   const server = await startMetricsServer({
     listen: '127.0.0.1:0',
     registry: createMetrics(source).registry,

@@ -8,7 +8,7 @@ import { buildCatalogue } from '../../../src/p4target/catalogue';
 import { P4Client } from '../../../src/p4target/client';
 import { clientOptions, type ClientOptions } from '../../../src/p4target/client-options';
 import { LiveRows, readTables } from '../../../src/p4target/live-rows';
-import { loadP4DpdkPipeline, P4_DPDK_ORDER, P4_DPDK_TABLES } from '../../../src/p4target/p4-dpdk/adapter';
+import { loadP4DpdkPipeline, P4_DPDK_ORDER } from '../../../src/p4target/p4-dpdk/adapter';
 import { pipelineCookie } from '../../../src/p4target/pipeline-config';
 import { Reconciler } from '../../../src/p4target/reconciler';
 import { EMBEDDED_SWITCH } from '../../../src/p4target/target-traits';
@@ -236,13 +236,13 @@ describe('reconciler on the embedded switch', () => {
       table: 'port_in',
       match: { port: exact(3) },
       action: 'from_pod',
-      params: { ep: 1n, mac: 2n, port: 3n },
+      params: { ep: 1n, mac: 2n, port: 3n, extras: 0n },
     },
     {
       table: 'local',
       match: { hi: exact(0), lo: exact(5) },
       action: 'to_pod',
-      params: { port: 3n, ep: 1n, dst: 4n, src: 2n, mtu: 1500n },
+      params: { port: 3n, ep: 1n, dst: 4n, src: 2n, mtu: 1500n, limit: 7n },
     },
     {
       table: 'pod_source',
@@ -304,12 +304,19 @@ describe('reconciler on the embedded switch', () => {
       params: words(2),
     },
   ];
+  const limit = (index: number, rate: bigint): Row => ({
+    table: 'byte_limits',
+    match: { index: exact(index) },
+    action: 'limit',
+    params: { rate, burst: 1n << 40n, peak_rate: (1n << 63n) - 1n, peak_burst: 9n },
+  });
   const text = (rows: readonly Row[]): string[] => rows.map((r) => `${rowKey(r)} ${rowContent(r)}`).sort();
-  const tables = P4_DPDK_TABLES.map((t) => t.table);
+  const tables = P4_DPDK_ORDER.tables.map((t) => t.table);
 
   it('fills the target, writes nothing the second time nor after a restart, and empties it', async () => {
     const live = await target();
     const reconciler = new Reconciler(live, P4_DPDK_ORDER);
+    desired.push(limit(7, 5n), limit(2047, 6n));
     reconciler.replaceDesired(desired);
     expect(await reconciler.apply()).toMatchObject({ written: desired.length, inserted: desired.length });
     expect((await reconciler.apply()).written).toBe(0);
@@ -323,6 +330,37 @@ describe('reconciler on the embedded switch', () => {
 
     again.replaceDesired([]);
     expect(await again.apply()).toMatchObject({ written: desired.length, deleted: desired.length });
+  });
+
+  it('changes a meter in place, finds one that was changed behind its back, and refuses what is no limit', async () => {
+    const live = await target();
+    const reconciler = new Reconciler(live, P4_DPDK_ORDER);
+    reconciler.replaceDesired([limit(7, 5n)]);
+    await reconciler.apply();
+    reconciler.replaceDesired([limit(7, 6n)]);
+    expect(await reconciler.apply()).toMatchObject({ written: 1, modified: 1 });
+    expect(await live.readRow(limit(7, 1n))).toEqual(limit(7, 6n));
+    expect(await live.readRow(limit(8, 1n))).toBeUndefined();
+    expect(live.tableSize('byte_limits')).toBe(2048);
+    server.engine()!.writeMeter('byte_limits_0', 7, undefined);
+    reconciler.forget();
+    expect(await reconciler.apply()).toMatchObject({ written: 1, inserted: 1 });
+
+    const wrong: Row[] = [
+      { ...limit(7, 5n), params: { rate: 1n } },
+      limit(7, 0n),
+      limit(7, 1n << 63n),
+      limit(2048, 5n),
+      { ...limit(7, 5n), action: 'other' },
+      { ...limit(7, 5n), match: { index: exact(1), more: exact(1) } },
+    ];
+    const outcomes = await live.write(wrong.map((row) => ({ type: 'insert', row })));
+    for (const outcome of outcomes)
+      expect(outcome).toMatchObject({
+        ok: false,
+        message: expect.stringContaining('meter byte_limits') as string,
+      });
+    expect(await live.readTable('byte_limits')).toEqual([limit(7, 6n)]);
   });
 
   it('says which table is full, and how full', async () => {

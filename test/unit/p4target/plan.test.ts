@@ -262,6 +262,38 @@ describe('plan', () => {
     expect(held(0b10)).toEqual([]);
   });
 
+  it('limits before anything opens, in place, and until the last', () => {
+    const limit = (index: number, rate: bigint): Row => ({
+      table: 'packet_limits',
+      match: { index: exact(index) },
+      action: 'limit',
+      params: { rate },
+    });
+    const actual = [portIn(1, 1), limit(1, 5n), limit(2, 5n), root(1, ALLOW)];
+    const desired = [portIn(1, 2), limit(1, 6n), limit(3, 5n), root(2, ALLOW)];
+    for (const [options, canModify] of [
+      [{}, true],
+      [{ closeReason: 'why' }, true],
+      [{ canModify: false }, false],
+    ] as const) {
+      const made = lines(plan(actual, desired, options));
+      expect(made.filter((line) => !line.includes('endpoint_root'))).toEqual([
+        'close: delete port_in port=0x1',
+        'paths: insert packet_limits index=0x3',
+        'paths: modify packet_limits index=0x1',
+        'paths: insert port_in port=0x1',
+        'paths: delete packet_limits index=0x2',
+      ]);
+      expect(canModify || made.every((line) => !line.includes('modify endpoint_root'))).toBe(true);
+    }
+    // Limits alone are no reason to shut anything.
+    const changed = [portIn(1, 1), limit(1, 6n), root(1, ALLOW)];
+    expect(lines(plan(actual, changed, { closeReason: 'why' }))).toEqual([
+      'paths: modify packet_limits index=0x1',
+      'paths: delete packet_limits index=0x2',
+    ]);
+  });
+
   it('shuts no gate in a state that the caller calls complete for old and new values', () => {
     const actual = [root(1, 5), step('step_dst', 5, 1, ALLOW), addr(1, 1)];
     const old = [1, 2].map((cls) => step('step_dst', 5, cls, ALLOW));

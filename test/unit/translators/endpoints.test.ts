@@ -36,13 +36,14 @@ function model(config: Record<string, string> = {}, over: Partial<FelixModel> = 
     workloads: new Map(),
     hostEndpoints: new Map(),
     hosts: new Map([['node-p4', { hostname: 'node-p4', ipv4Addr: '10.1.0.10/24', ipv6Addr: '' }]]),
+    pools: new Map(),
     inSync: true,
     ...over,
   };
 }
 
 /** Of the workload `a`, whose MAC follows from its interface's name. */
-const toPod = `dst=0x${podMac(workload('a')).toString(16)}, src=${GATEWAY}, mtu=0x5dc`;
+const toPod = `dst=0x${podMac(workload('a')).toString(16)}, src=${GATEWAY}, mtu=0x5dc, limit=0x0`;
 
 const texts = (m: FelixModel, placed: PlacedEndpoint[]): string[] =>
   endpointRows(m, placed, PORTS).rows.map(rowText);
@@ -56,7 +57,7 @@ test('a pod gets its port, its sources and its delivery', () => {
     `default_route source=0x3 -> to_uplink(${NEXT_HOP})`,
     `host_stack source=0x1 target=0x1 -> to_stack(${STACK})`,
     `host_stack source=0x2 target=0x1 -> to_stack(${STACK})`,
-    `port_in port=0x2 -> from_pod(ep=0x7, mac=${GATEWAY}, port=0x2)`,
+    `port_in port=0x2 -> from_pod(ep=0x7, mac=${GATEWAY}, port=0x2, extras=0x0)`,
     'pod_source ep=0x7 hi=0x0 lo=0xffff0a410001 -> source_ok()',
     `local hi=0x0 lo=0xffff0a410001 -> to_pod(port=0x2, ep=0x7, ${toPod})`,
     'pod_source ep=0x7 hi=0xfd00000000000000 lo=0x1 -> source_ok()',

@@ -13,7 +13,7 @@ export interface Traits {
   readonly policyIds: 'compound' | 'structured';
   /** Three messages a node, the first with a plain IPv4 address; or one, with CIDRs. */
   readonly hostMetadata: 'split' | 'merged';
-  /** RouteUpdate.type, a plain enum; or RouteUpdate.types, a bitmap. */
+  /** RouteUpdate.type, a plain enum; or RouteUpdate.types, a bitmap. Endpoints of the latter may have limits. */
   readonly routeTypes: 'enum' | 'bitmap';
   /** The tier `default` alone, whatever a policy is called; or any, named in front of the policy's name. */
   readonly tiers: 'one' | 'many';
@@ -54,9 +54,13 @@ export function observeTraits(envelope: Envelope): Observation[] {
     case PAYLOAD.policyRemove:
       return messages(body, [1]).flatMap(policyId);
     case PAYLOAD.hostEndpointUpdate:
-      return endpointTiers(body, 3, HOST_ENDPOINT_TIERS);
+      return [...endpointTiers(body, 3, HOST_ENDPOINT_TIERS), ...qualityOfService(body, 3, [9])];
     case PAYLOAD.workloadUpdate:
-      return [...endpointTiers(body, 5, WORKLOAD_TIERS), ...workloadType(body)];
+      return [
+        ...endpointTiers(body, 5, WORKLOAD_TIERS),
+        ...workloadType(body),
+        ...qualityOfService(body, 5, [12, 15]),
+      ];
     case PAYLOAD.hostMetadataUpdate:
       return hostMetadata(body);
     case PAYLOAD.routeUpdate:
@@ -178,6 +182,13 @@ function tierInfo(tier: Uint8Array, early: boolean): Observation[] {
 function workloadType(body: Uint8Array): Observation[] {
   return messages(body, [5]).some((e) => readFields(e).some((f) => f.number === 14 && f.wireType === 0))
     ? [{ trait: 'policyIds', value: 'compound' }]
+    : [];
+}
+
+/** Limits and DSCP of endpoints came with 3.30, as the bitmap of routes did: older forms would pass over them. */
+function qualityOfService(body: Uint8Array, endpointField: number, fields: readonly number[]): Observation[] {
+  return messages(body, [endpointField]).some((endpoint) => messages(endpoint, fields).length > 0)
+    ? [{ trait: 'routeTypes', value: 'bitmap' }]
     : [];
 }
 

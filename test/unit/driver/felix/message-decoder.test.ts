@@ -1,5 +1,7 @@
 import { createFelixSession } from '../../../../src/driver/felix/felix-session';
 import type { CalicoP4Error } from '../../../../src/errors';
+import type { WorkloadEndpoint } from '../../../../src/model/model';
+import { FORM_NAMES } from './recordings';
 import type { Payload } from './streams';
 import { felixStream, messageType, rawFrame } from './streams';
 
@@ -231,4 +233,76 @@ test('no default action is Deny', () => {
     'Deny',
     'Pass',
   ]);
+});
+
+describe('what pods have beside policy', () => {
+  const endpointOf = (form: Parameters<typeof felixStream>[0], endpoint: object): WorkloadEndpoint => {
+    const id = { orchestratorId: 'k8s', workloadId: 'w' };
+    const model = read(felixStream(form, [{ workloadEndpointUpdate: { id, endpoint } }]));
+    return [...model.workloads.values()][0]!;
+  };
+
+  test.each(['v3.30', 'v3.32', 'v3.33'] as const)('limits, 64 bits of each, as %s sends them', (form) => {
+    const qosControls = {
+      IngressBandwidth: '9223372036854775807',
+      EgressBandwidth: '9007199254740993',
+      IngressBurst: '4294967296',
+      EgressBurst: '1',
+      IngressPacketRate: '2',
+      EgressPacketRate: '3',
+      IngressMaxConnections: '4',
+      EgressMaxConnections: '5',
+      IngressPeakrate: '6',
+      EgressPeakrate: '-7',
+      IngressMinburst: '8',
+      EgressMinburst: '9',
+      IngressPacketBurst: '10',
+      EgressPacketBurst: '11',
+    };
+    expect(endpointOf(form, { qosControls }).qos).toEqual({
+      ingress: {
+        bandwidth: 9223372036854775807n,
+        burst: 4294967296n,
+        peakRate: 6n,
+        minBurst: 8n,
+        packetRate: 2n,
+        packetBurst: 10n,
+        maxConnections: 4n,
+      },
+      egress: {
+        bandwidth: 9007199254740993n,
+        burst: 1n,
+        peakRate: -7n,
+        minBurst: 9n,
+        packetRate: 3n,
+        packetBurst: 11n,
+        maxConnections: 5n,
+      },
+    });
+    expect(endpointOf(form, { qosControls: {} })).not.toHaveProperty('qos');
+    const policies = endpointOf(form, { qosPolicies: [{ dscp: 46 }, { dscp: 0 }] });
+    expect(policies.dscps).toEqual([46, 0]);
+  });
+
+  test.each(FORM_NAMES)('floating IPs and pools, as %s sends them', (form) => {
+    const nats = {
+      ipv4Nat: [{ extIp: '192.0.2.1', intIp: '10.65.0.1' }],
+      ipv6Nat: [{ extIp: '2001:db8::1', intIp: 'fd00::1' }],
+    };
+    const endpoint = endpointOf(form, nats);
+    expect(endpoint.nats).toEqual([
+      { external: '192.0.2.1', internal: '10.65.0.1' },
+      { external: '2001:db8::1', internal: 'fd00::1' },
+    ]);
+    for (const absent of ['qos', 'dscps']) expect(endpoint).not.toHaveProperty(absent);
+
+    const pool = { cidr: '10.65.0.0/16', masquerade: true, vxlanMode: 'Always' };
+    const update = { ipamPoolUpdate: { id: '10.65.0.0-16', pool } };
+    expect([...read(felixStream(form, [update])).pools.values()]).toEqual([
+      { id: '10.65.0.0-16', cidr: '10.65.0.0/16', masquerade: true },
+    ]);
+    const removed = [update, { ipamPoolRemove: { id: '10.65.0.0-16' } }];
+    expect(read(felixStream(form, removed)).pools.size).toBe(0);
+    expect(failure(felixStream(form, [{ ipamPoolUpdate: { id: 'x' } }])).code).toBe('FELIX_MESSAGE_INVALID');
+  });
 });

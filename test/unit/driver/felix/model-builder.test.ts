@@ -109,6 +109,7 @@ test('removals of what is not there are ignored', () => {
   expect(builder.takeChanges()).toEqual({
     ipSets: new Set(),
     policies: new Set(),
+    pools: new Set(),
     profiles: new Set(),
     workloads: new Set(),
     hostEndpoints: new Set(),
@@ -240,6 +241,7 @@ test('everything sent twice is no change the second time', () => {
       alone: true,
       host: { ...h },
     })),
+    { kind: 'ipam-pool', pool: { id: '10-65-0-0-16', cidr: '10.65.0.0/16', masquerade: true } },
     { kind: 'in-sync' },
   ];
   const applyAll = () => {
@@ -254,6 +256,7 @@ test('everything sent twice is no change the second time', () => {
     false,
     false,
     false,
+    0,
     0,
     0,
     0,

@@ -44,6 +44,7 @@ export function snapshot(model: FelixModel): FelixModel {
     workloads: new Map(model.workloads),
     hostEndpoints: new Map(model.hostEndpoints),
     hosts: new Map(model.hosts),
+    pools: new Map(model.pools),
     inSync: model.inSync,
   };
 }

@@ -1,4 +1,11 @@
-import type { FelixModel, Policy, PolicyId, Rule, TierInfo } from '../../../../src/model/model';
+import type {
+  FelixModel,
+  WorkloadEndpoint,
+  Policy,
+  PolicyId,
+  Rule,
+  TierInfo,
+} from '../../../../src/model/model';
 import { isStaged, policyKey } from '../../../../src/model/model';
 import type { FormName } from './recordings';
 
@@ -63,4 +70,18 @@ export function setsOf(rule: Rule): string[] {
     ...rule.notDstNamedPortIpSetIds,
     ...rule.dstIpPortSetIds,
   ];
+}
+
+type Changeable = { -readonly [K in keyof WorkloadEndpoint]: WorkloadEndpoint[K] };
+
+/** As releases before 3.30 have it: endpoints without limits and DSCP. */
+export function withoutQos(model: FelixModel): FelixModel {
+  const workloads = new Map<string, Changeable>(
+    [...model.workloads].map(([key, workload]) => [key, { ...workload }]),
+  );
+  for (const workload of workloads.values()) {
+    delete workload.qos;
+    delete workload.dscps;
+  }
+  return { ...model, workloads };
 }

@@ -211,7 +211,8 @@ describe('a config that can not be realized', () => {
       SPEC,
       /initial entries/,
     ],
-    ['meters', () => change('pkg_info', 'meters { } pkg_info'), SPEC, /no meters/],
+    ['direct meters', () => change('pkg_info', 'direct_meters { } pkg_info'), SPEC, /no direct meters/],
+    ['a meter without an id', () => change('pkg_info', 'meters { } pkg_info'), SPEC, /has no id/],
   ])('INVALID_ARGUMENT: %s', async (_, p4info, spec, message) => {
     await controller.setPipeline(P4INFO, SPEC);
     const before = server.engine();
@@ -289,7 +290,7 @@ describe('counters and registers', () => {
     ['INVALID_ARGUMENT', Update_Type.MODIFY, register(0n, 1, 0, 0, 0, 0, 0, 0)],
     ['INVALID_ARGUMENT', Update_Type.MODIFY, register(-1n, 1)],
     ['OUT_OF_RANGE', Update_Type.MODIFY, register(4n, 1)],
-    ['UNIMPLEMENTED', Update_Type.INSERT, { $case: 'meterEntry', value: {} }],
+    ['INVALID_ARGUMENT', Update_Type.MODIFY, { $case: 'meterEntry', value: {} }],
     ['UNIMPLEMENTED', Update_Type.INSERT, { $case: 'digestEntry', value: {} }],
   ])('%s: update type %s of %j', async (code, type, e) => {
     expect(await controller.outcome(type, e)).toBe(code);

@@ -235,3 +235,13 @@ registers {
 `;
 
 export const P4INFO = parseP4InfoText(P4INFO_TEXT);
+
+export const METER_ID = 335544321;
+/** To go with P4INFO_TEXT and SPEC_WITH_METERS. */
+export const METERS_TEXT = `
+meters { preamble { id: ${METER_ID} name: "Main.limits" alias: "limits" } spec { unit: BYTES } size: 4 }
+`;
+export const SPEC_WITH_METERS = SPEC.replace(
+  'regarray marks_0',
+  'metarray limits_0 size 0x4\nregarray marks_0',
+);

@@ -168,8 +168,8 @@ describe('parseSpec refuses, with the line', () => {
     [
       'an unknown instruction',
       'mov m.port t.port',
-      'meter m.port t.port',
-      /instruction meter is not supported/,
+      'mirror m.port t.port',
+      /instruction mirror is not supported/,
     ],
     ['an unknown declaration', 'header eth instanceof eth_t', 'rss eth', /declaration rss is not supported/],
     ['an unknown field', 'mov m.class t.class', 'mov m.klass t.class', /no field klass/],

@@ -1,0 +1,195 @@
+/**
+ * Limits, DSCP and floating IPs of endpoints: the rows of packet_limits, byte_limits, pod_dscp and cluster_pools, and what of them is
+ * not enforced. Pure. Rules: felix/dataplane/linux/qos (bandwidth), felix/rules/endpoints.go (packet rates, connections),
+ * felix/dataplane/linux/dscp_mgr.go, floating_ip_mgr.go.
+ */
+import type { FelixModel, QosLimits, WorkloadEndpoint } from '../model/model';
+import { parseCidr } from './address';
+import type { Row } from './rows';
+
+/** What of the limits the target can do. */
+export interface LimitFeatures {
+  /** Meters limit: TargetTraits.meters. */
+  readonly meters: boolean;
+}
+
+/** What an endpoint's limits hang on beside the endpoint. */
+export interface LimitSettings extends LimitFeatures {
+  /** Felix's setting FloatingIPs. */
+  readonly floatingIps: boolean;
+}
+
+/** Something that Felix asked for and that packets of the endpoint do not get. It opens nothing. */
+export interface NotEnforced {
+  /** workloadKey, or the id of a host endpoint. */
+  readonly endpoint: string;
+  readonly what: string;
+}
+
+/** What an endpoint's rows of port_in and local say, and the rows that stand behind it. */
+export interface EndpointLimits {
+  /** Parameter of from_pod: the number of the meters for what it sends, 0 for no limit, plus MARK_DSCP. */
+  readonly from: { readonly extras: bigint };
+  /** Parameter of to_pod: the number of the meters for what it gets, 0 for no limit. */
+  readonly to: { readonly limit: bigint };
+  readonly rows: readonly Row[];
+  readonly notEnforced: readonly string[];
+}
+
+/** Cells of each of the two meters (a test holds it against the program). 0 is nobody's: it stands for no limit. */
+export const LIMITS = 2048;
+
+/** As in the program: the sender has a row of pod_dscp. */
+const MARK_DSCP = 0x8000_0000n;
+
+/** `-m limit` and nftables' `limit rate` have this where releases before 3.30.2 give none. */
+const DEFAULT_PACKET_BURST = 5n;
+
+/** Rows that close nothing by being absent: they stay until the new ones are there. */
+export function isLimit({ table }: Row): boolean {
+  return table === 'packet_limits' || table === 'byte_limits';
+}
+
+/** An endpoint has two numbers, by its port; ports are used again, and so are numbers, each time with limits of their own. */
+function limitNumber(port: number, direction: 'ingress' | 'egress'): bigint {
+  return BigInt(2 * port + (direction === 'ingress' ? 1 : 2));
+}
+
+/** `note` goes into the rows. */
+export function endpointLimits(
+  { workload, ep, port }: { readonly workload: WorkloadEndpoint; readonly ep: number; readonly port: number },
+  settings: LimitSettings,
+  note: string,
+): EndpointLimits {
+  const rows: Row[] = [];
+  const notEnforced: string[] = [];
+  const { qos, nats = [] } = workload;
+
+  const limit = (direction: 'ingress' | 'egress'): bigint => {
+    if (qos === undefined) return 0n;
+    const wanted = metersOf(qos[direction], (what) => notEnforced.push(`${direction} ${what}`));
+    if (wanted.length === 0) return 0n;
+    const number = limitNumber(port, direction);
+    const why = !settings.meters
+      ? 'meters of this target do nothing'
+      : number >= LIMITS
+        ? `the target has meters for ports up to ${LIMITS / 2 - 2}, and its port is ${port}`
+        : undefined;
+    if (why !== undefined) {
+      for (const { words } of wanted) notEnforced.push(`${direction} ${words}: ${why}`);
+      return 0n;
+    }
+    for (const { table, params } of wanted) {
+      rows.push({
+        table,
+        match: { index: { kind: 'exact', value: number } },
+        action: 'limit',
+        params,
+        note: `${note} ${direction}`,
+      });
+    }
+    return number;
+  };
+  const to = { limit: limit('ingress') };
+  const from = { extras: limit('egress') };
+
+  const dscp = workload.dscps?.[0];
+  // Felix's setting FloatingIPs, by default Disabled; OpenStack's endpoints have them always.
+  if (nats.length > 0 && (settings.floatingIps || workload.id.orchestratorId === 'openstack')) {
+    const external = nats.map((nat) => nat.external).join(', ');
+    notEnforced.push(`floating IPs (${external}): this target does not translate addresses for endpoints`);
+  }
+  if (dscp === undefined) return { from, to, rows, notEnforced };
+  if (!Number.isInteger(dscp) || dscp < 0 || dscp > 63) {
+    notEnforced.push(`DSCP ${dscp}: values are 0 to 63`);
+    return { from, to, rows, notEnforced };
+  }
+  rows.push({
+    table: 'pod_dscp',
+    match: { ep: { kind: 'exact', value: BigInt(ep) } },
+    action: 'set_dscp',
+    params: { tos: BigInt(dscp << 2), traffic_class: BigInt(dscp) << 22n },
+    note,
+  });
+  return { from: { extras: from.extras | MARK_DSCP }, to, rows, notEnforced };
+}
+
+interface Meter {
+  readonly table: 'packet_limits' | 'byte_limits';
+  readonly params: Row['params'];
+  /** For people. */
+  readonly words: string;
+}
+
+/** The meters of one direction; `lacks` is told what no meter can do. */
+function metersOf(limits: QosLimits, lacks: (what: string) => void): Meter[] {
+  const { bandwidth, burst, peakRate, minBurst, packetRate, packetBurst, maxConnections } = limits;
+  const meters: Meter[] = [];
+  if (packetRate !== 0n) {
+    const words = `packet rate ${packetRate}/s`;
+    const most = packetBurst === 0n ? DEFAULT_PACKET_BURST : packetBurst;
+    if (packetRate < 0n || most < 0n) lacks(`${words} with a burst of ${packetBurst}: this is no rate`);
+    else meters.push({ table: 'packet_limits', params: meter(packetRate, most), words });
+  }
+  if (bandwidth !== 0n) {
+    const words = `bandwidth ${bandwidth} bit/s`;
+    // As GetTBFValues does: whole bytes.
+    const [rate, most, peak] = [bandwidth / 8n, burst / 8n, peakRate / 8n];
+    if (rate < 1n || most < 1n) {
+      lacks(`${words} with a burst of ${burst} bits: rates and bursts are a byte at least`);
+    } else if (peakRate === 0n) {
+      meters.push({ table: 'byte_limits', params: meter(rate, most), words });
+    } else {
+      // The kernel refuses the whole of it. The bandwidth alone is better than nothing.
+      const fits = peak > rate && minBurst >= 1n;
+      if (!fits)
+        lacks(
+          `peak rate ${peakRate} bit/s with ${minBurst} bytes: it is not above the bandwidth, or has no burst`,
+        );
+      const params = fits
+        ? { ...meter(rate, most), peak_rate: peak, peak_burst: minBurst }
+        : meter(rate, most);
+      meters.push({ table: 'byte_limits', params, words });
+    }
+  }
+  if (maxConnections !== 0n)
+    lacks(`limit of ${maxConnections} connections: the target can not count connections`);
+  return meters;
+}
+
+function meter(rate: bigint, burst: bigint): Row['params'] {
+  return { rate, burst, peak_rate: rate, peak_burst: burst };
+}
+
+/** Addresses of the cluster, in which DSCP is left alone. Only asked where a pod has a DSCP. */
+export function poolRows({ pools }: FelixModel, problems: string[]): Row[] {
+  const rows: Row[] = [];
+  for (const [id, pool] of pools) {
+    const cidr = parseCidr(pool.cidr);
+    if (cidr === undefined) {
+      problems.push(`IP pool ${id}: "${pool.cidr}" is no CIDR: DSCP is set in packets to it`);
+      continue;
+    }
+    rows.push({
+      table: 'cluster_pools',
+      match: {
+        hi: { kind: 'ternary', value: cidr.hi, mask: cidr.maskHi },
+        lo: { kind: 'ternary', value: cidr.lo, mask: cidr.maskLo },
+      },
+      priority: cidr.prefixLen + 1,
+      action: 'in_pool',
+      params: {},
+      note: `IP pool ${id}`,
+    });
+  }
+  return rows;
+}
+
+/** Host endpoints have DSCP too, which is for what the host itself sends. */
+export function hostLimits({ hostEndpoints }: FelixModel): NotEnforced[] {
+  return [...hostEndpoints.values()].flatMap(({ id, dscps }) =>
+    dscps === undefined
+      ? []
+      : [{ endpoint: id, what: `DSCP ${dscps.join(', ')}: packets of the host keep theirs` }],
+  );
+}
