@@ -13,7 +13,7 @@ import {
   type PlacedEndpoint,
 } from '../translators/endpoints';
 import { hostEndpointsInForce, type HostEndpointsInForce } from '../translators/host-endpoints';
-import { isLimit, type LimitFeatures, type NotEnforced } from '../translators/limits';
+import { isLimit, sameWay, type LimitFeatures, type NotEnforced } from '../translators/limits';
 import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
 import { createPolicyCompiler } from '../translators/policy/compiler';
 import { partChanges, type RowParts } from '../translators/row-parts';
@@ -146,7 +146,7 @@ export async function createNode({
       const sameWays = placed !== undefined && !waysMoved;
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
       const found = sameWays ? placed!.found : endpointParts(model, endpoints, ports, links, features);
-      const wayChanges = partChanges(ways, found.parts);
+      const wayChanges = partChanges(ways, found.parts, sameWay);
       const opening = unsure ? found.parts.flat() : wayChanges.written;
       unsure = true;
 

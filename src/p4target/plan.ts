@@ -15,8 +15,8 @@ import { limitsOnly, specificity, tablesOf, type TableRole, type WriteOrder } fr
  *  I3  Within selector tables each key goes from its old value to its new one and through no third: inserts come most
  *      specific first, then modifies, then deletes least specific first.
  *  I4  A path row that is new appears after every node, selector and gate row; one that goes, or changes, is closed
- *      before anything else happens. It is never changed in place: what a port or address is bound to has changed, and
- *      the old binding must not meet the new gates, nor the other way round.
+ *      before anything else happens: what a port or address is bound to has changed, and the old binding must not meet the new
+ *      gates, nor the other way round. Only what says nothing about where packets go (`samePath`) is changed in place.
  *      Rows that only limit open nothing by being absent: they come, or change in place, before any other path row, and go last.
  *  I5  A gate flips in place (make before break), except where hazards.ts says it must be shut.
  *  I6  When rows of nodes change their content, when the numbers on the target are not ours (they were read back from
@@ -139,7 +139,7 @@ function openPhases(input: PlanInput, parts: Parts): Phase[] {
 
   const nodeTables = tablesOf(order, 'node');
   return [
-    phase('close', 'delete', [...closedPaths(parts, order), ...parts.gate.deletes]),
+    phase('close', 'delete', [...closedPaths(parts, input), ...parts.gate.deletes]),
     ...nodeTables.map((table) => phase('nodes', 'insert', inTable(parts.node.inserts, table))),
     phase(
       'hold',
@@ -154,7 +154,7 @@ function openPhases(input: PlanInput, parts: Parts): Phase[] {
     ),
     ...changePhases('gates', flips, canModify),
     ...gateInserts(opening, order),
-    ...pathPhases(parts, order),
+    ...pathPhases(parts, input),
     ...selectorDeletes(
       'sweep',
       parts.selector.deletes.filter((row) => isOfPage(row, pages.go, order)),
@@ -189,14 +189,14 @@ function closedPhases(input: PlanInput, parts: Parts): Phase[] {
       return stays ? [] : [row];
     });
   return [
-    phase('close', 'delete', [...closedPaths(parts, order), ...moving(actual, desired)]),
+    phase('close', 'delete', [...closedPaths(parts, input), ...moving(actual, desired)]),
     phase('sweep', 'delete', [...parts.node.deletes, ...parts.selector.deletes]),
     ...changePhases('nodes', nodeChanges, canModify),
     ...tablesOf(order, 'node').map((table) => phase('nodes', 'insert', inTable(parts.node.inserts, table))),
     ...changePhases('selectors', selectorChanges, canModify),
     phase('selectors', 'insert', parts.selector.inserts),
     ...gateInserts(moving(desired, actual), order),
-    ...pathPhases(parts, order),
+    ...pathPhases(parts, input),
   ];
 }
 
@@ -253,14 +253,16 @@ function gateInserts(rows: readonly Row[], order: WriteOrder): Phase[] {
   );
 }
 
-/** I4: path rows that go or change. */
-function closedPaths(parts: Parts, order: WriteOrder): Row[] {
-  const rows = [...parts.path.deletes, ...parts.path.modifies.map((m) => m.from)];
-  return rows.filter((row) => !limitsOnly(order, row.table));
+/** I4: path rows that go or change, but for those that may change in place. */
+function closedPaths({ path }: Parts, { order, canModify }: PlanInput): Row[] {
+  const changed = path.modifies.filter((m) => !canModify || !order.samePath(m.from, m.to)).map((m) => m.from);
+  return [...path.deletes, ...changed].filter((row) => !limitsOnly(order, row.table));
 }
 
-function pathPhases({ path }: Parts, order: WriteOrder): Phase[] {
+function pathPhases({ path }: Parts, { order, canModify }: PlanInput): Phase[] {
   const changed = path.modifies.map((m) => m.to);
+  const inPlace = path.modifies.filter((m) => canModify && order.samePath(m.from, m.to)).map((m) => m.to);
+  const back = changed.filter((row) => !inPlace.includes(row));
   const tables = tablesOf(order, 'path');
   const limits = tables.filter((table) => limitsOnly(order, table));
   const others = tables.filter((table) => !limitsOnly(order, table));
@@ -269,7 +271,10 @@ function pathPhases({ path }: Parts, order: WriteOrder): Phase[] {
       phase('paths', 'insert', inTable(path.inserts, table)),
       phase('paths', 'modify', inTable(changed, table)),
     ]),
-    ...others.map((table) => phase('paths', 'insert', inTable([...path.inserts, ...changed], table))),
+    ...others.flatMap((table) => [
+      phase('paths', 'modify', inTable(inPlace, table)),
+      phase('paths', 'insert', inTable([...path.inserts, ...back], table)),
+    ]),
     ...limits.map((table) => phase('paths', 'delete', inTable(path.deletes, table))),
   ];
 }

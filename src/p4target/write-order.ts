@@ -57,6 +57,11 @@ export interface WriteOrder {
    * lowest number may flip in place while the others are shut.
    */
   readonly turn: (row: Row) => number;
+  /**
+   * `path` tables: the row changes nothing of which packets go where, only what happens to them on the way (limits, marks), so that it may
+   * be changed in place. Others go before anything changes and come back at the end.
+   */
+  readonly samePath: (from: Row, to: Row) => boolean;
   /** `gate` tables: packets of any addresses pass it, and the gates of their endpoints too. */
   readonly ofAll: (row: Row) => boolean;
   /**

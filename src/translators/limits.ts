@@ -5,7 +5,7 @@
  */
 import type { FelixModel, QosLimits, WorkloadEndpoint } from '../model/model';
 import { parseCidr } from './address';
-import type { Row } from './rows';
+import { sameContent, type Row } from './rows';
 
 /** What of the limits the target can do. */
 export interface LimitFeatures {
@@ -191,5 +191,20 @@ export function hostLimits({ hostEndpoints }: FelixModel): NotEnforced[] {
     dscps === undefined
       ? []
       : [{ endpoint: id, what: `DSCP ${dscps.join(', ')}: packets of the host keep theirs` }],
+  );
+}
+
+/**
+ * Rows that send the same packets the same way, whatever the limits and marks that they name: one may become the other in place, where
+ * taking it away first would have the packets go elsewhere meanwhile.
+ */
+export function sameWay(a: Row, b: Row): boolean {
+  return sameContent(a, { ...b, params: { ...b.params, ...onTheWay(a) } });
+}
+
+/** Parameters of port_in and local that say what happens to a packet, and not where it goes. */
+function onTheWay({ params }: Row): Row['params'] {
+  return Object.fromEntries(
+    ['extras', 'limit'].flatMap((name) => (params[name] === undefined ? [] : [[name, params[name]]])),
   );
 }

@@ -7,13 +7,18 @@ import { rowKey, sameContent, type Row } from './rows';
 export type RowParts = readonly (readonly Row[])[];
 
 export interface PartChanges {
-  /** Rows of `before` that are not in `now`, or not with this content. */
+  /** Rows of `before` that are not in `now`, or there can not become what they are now in place. */
   readonly removed: readonly Row[];
   /** The rows of parts that were not there before; some may be as they were. */
   readonly written: readonly Row[];
 }
 
-export function partChanges(before: RowParts, now: RowParts): PartChanges {
+/** `stays`: a row may become another in place; default: where the content is the same. */
+export function partChanges(
+  before: RowParts,
+  now: RowParts,
+  stays: typeof sameContent = sameContent,
+): PartChanges {
   if (before === now) return { removed: [], written: [] };
   const [were, are] = [new Set(before), new Set(now)];
   const written = now.filter((part) => !were.has(part)).flat();
@@ -22,7 +27,7 @@ export function partChanges(before: RowParts, now: RowParts): PartChanges {
   const byKey = new Map(written.map((row) => [rowKey(row), row]));
   const removed = gone.filter((row) => {
     const other = byKey.get(rowKey(row));
-    return other === undefined || !sameContent(other, row);
+    return other === undefined || !stays(other, row);
   });
   return { removed, written };
 }

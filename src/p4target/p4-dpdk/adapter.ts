@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CalicoP4Error } from '../../errors';
 import { parseP4InfoText } from '../../p4info/text-format';
+import { sameWay } from '../../translators/limits';
 import type { MatchValue, Row } from '../../translators/rows';
 import type { PipelineConfig } from '../pipeline-config';
 import type { OrderedTable, WriteOrder } from '../write-order';
@@ -110,6 +111,7 @@ export const P4_DPDK_ORDER: WriteOrder = {
     return page === undefined ? undefined : page | (space << 32n);
   },
   turn: (row) => TURNS[Number(exactValue(row, 'direction'))]!,
+  samePath: sameWay,
   ofAll: (row) => exactValue(row, 'ep') === 0n,
   address: (row) => {
     if (row.table === 'addr_labels_prefix') return 'many';
