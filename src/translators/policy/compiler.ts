@@ -138,7 +138,6 @@ export function createPolicyCompiler(
   let lastRoots: readonly Root[] = [];
   /** Likewise, what is too large included. */
   let lastWanted: readonly Root[] = [];
-  let lastClosed: ReadonlyMap<Stage, Leaf> = new Map();
   /** By endpoint. */
   const placed = new Map<number, Placed>();
   /** How many of the placed programs ask for a group. */
@@ -240,29 +239,24 @@ export function createPolicyCompiler(
     }
   };
 
-  /** The closed program of each stage, and whether they are those of before. */
-  const closedPrograms = (): { readonly closed: ReadonlyMap<Stage, Leaf>; readonly same: boolean } => {
-    const closed = new Map(
-      STAGES.map((stage) => [stage, diagram.root(programs.closed(stage), NO_PAGE) as Leaf] as const),
-    );
-    const same = STAGES.every((stage) => closed.get(stage) === lastClosed.get(stage));
-    lastClosed = closed;
-    return { closed, same };
-  };
-
   /**
    * Each subject's programs, in the page that has their labels. The uplink comes first: without it nobody gets in. What is as it
    * was keeps its roots.
    */
   const place = (atUplink: Subject, endpoints: readonly EndpointPrograms[]): readonly Root[] => {
-    const { closed, same: sameClosed } = closedPrograms();
+    const closed = new Map(
+      STAGES.map((stage) => [stage, diagram.root(programs.closed(stage), NO_PAGE) as Leaf] as const),
+    );
     const { everywhere } = atUplink;
     const roots: Root[] = [];
     const placeOne = (ep: number, subject: Subject): void => {
       const compiled = cache.of(ep, subject);
       const before = placed.get(ep);
       let found = before;
-      if (before?.compiled !== compiled || !sameClosed) {
+      const asBefore =
+        before?.compiled === compiled &&
+        before.roots.every(({ stage, instead }) => instead === closed.get(stage));
+      if (!asBefore) {
         const own = [...compiled].map(([stage, program]) =>
           rootOf(ep, subject, stage, program, closed.get(stage)!),
         );

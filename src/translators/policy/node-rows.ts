@@ -204,7 +204,7 @@ export function createNodeRows(
       const result = updateChanged(programs, keep) ? ALL_TAKEN : updateAll(programs, keep);
       sweep();
       if (diagram.size > 4 * (nodes.branches.size + nodes.leaves.size) + 2_000) {
-        forget([...result.refused.keys()]);
+        forget([...result.refused.keys(), ...programs.map(({ instead }) => instead)]);
       }
       return result;
     },
