@@ -13,6 +13,8 @@ const socket = `unix:${path.join(folder, 'p4rt.sock')}`;
 const names = path.join(folder, 'names.json');
 const env = {
   CALICO_P4_TARGET_ADDRESS: socket,
+  // As replay has it.
+  CALICO_P4_INTERFACES_UPLINK: 'eth0',
   CALICO_P4_NAMES_FILE: names,
   CALICO_P4_JOURNAL_FILE: '',
   CALICO_P4_METRICS_LISTEN: '',
