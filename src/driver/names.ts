@@ -8,6 +8,7 @@ import { CalicoP4Error } from '../errors';
 import type { PlacedEndpoint } from '../translators/endpoints';
 import type { LabelName } from '../translators/policy/compiler';
 import type { Outcome, Step } from '../translators/policy/outcomes';
+import { UPLINK_STAGES } from '../translators/policy/programs';
 import { workloadKey } from '../model/model';
 
 export interface TargetNames {
@@ -57,16 +58,7 @@ function shortened(name: string): string {
 
 const numbered = z.array(z.tuple([z.number(), z.string()]));
 const direction = z.enum(['ingress', 'egress']);
-const hostStage = z.enum([
-  'untracked-in',
-  'untracked-out',
-  'pre-dnat',
-  'host-in',
-  'host-out',
-  'forward-in',
-  'forward-out',
-  'forward-other',
-]);
+const hostStage = z.enum(UPLINK_STAGES);
 const stage = z.union([direction, z.literal('egress-to-host'), hostStage]);
 const policyId = z.strictObject({ kind: z.string(), namespace: z.string(), name: z.string() });
 /** A step of an outcome (outcomes.ts), field by field: what is printed must be what was written. */
