@@ -38,8 +38,9 @@ engine: ## compile the native engine and the program for calico-node to native/b
 types: $(STAMPS)/generated ## type-check everything, tests included
 	npx tsc --noEmit -p tsconfig.json
 
-lint: $(STAMPS)/generated ## eslint
+lint: $(STAMPS)/generated ## eslint, and the Dockerfile
 	npx eslint .
+	npx dockerfile-utils lint Dockerfile
 
 format: $(STAMPS)/npm ## prettier
 	npx prettier --write .
