@@ -207,6 +207,41 @@ header pseudo_t {
     bit<32> next_header;
 }
 
+// Floating IPs. Addresses of IPv4 stand here twice: p4c makes much of a cast to fewer bits.
+header address_t {
+    bit<64> hi;
+    bit<64> lo;
+    bit<32> ipv4;
+}
+// What `local` says of a floating IP, and which one it is.
+header floating_t {
+    bit<64> hi;              // the pod's own address
+    bit<64> lo;
+    bit<32> ipv4;
+    bit<64> back_hi;         // who the pod is to itself, when it sends to this floating IP of its own
+    bit<64> back_lo;
+    bit<32> back_ipv4;
+    bit<64> was_hi;
+    bit<64> was_lo;
+    bit<32> was_ipv4;
+}
+// The packet's ends, or those of the packet that it quotes, before and after.
+header translation_t {
+    bit<64> old_src_hi;
+    bit<64> old_src_lo;
+    bit<64> old_dst_hi;
+    bit<64> old_dst_lo;
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
+    bit<32> old_src;         // these four of IPv4
+    bit<32> old_dst;
+    bit<32> src;
+    bit<32> dst;
+    bit<16> complement;
+}
+
 // Room to set the DSCP in.
 header dscp_t {
     bit<8>  tos;
@@ -235,6 +270,11 @@ struct headers_t {
     walk_t          walk;
     pseudo_t        pseudo;
     dscp_t          dscp;
+    translation_t   translation; // valid: an address has to be looked at, at the end
+    floating_t      floating;    // valid: it was sent to a floating IP, and the flow has the pod's own address
+    address_t       answer;      // valid: it is of a connection to this floating IP, and goes back
+    address_t       own;         // valid: the connection's entry of its own direction says that it is to this floating IP
+    address_t       piece;       // the same of `fragments`
 }
 
 struct metadata_t {

@@ -136,11 +136,11 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
     }
 
     state tcp {
-        h.tcp = pkt.lookahead<tcp_t>();
+        pkt.extract(h.tcp);
         transition accept;
     }
     state udp {
-        h.udp = pkt.lookahead<udp_t>();
+        pkt.extract(h.udp);
         transition accept;
     }
     state sctp {
@@ -161,7 +161,7 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
         }
     }
     state quoted_ipv4 {
-        h.quoted_ipv4 = pkt.lookahead<quoted_ipv4_t>();
+        pkt.extract(h.quoted_ipv4);
         transition accept;
     }
     state icmp6 {
@@ -198,7 +198,7 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
         transition accept;
     }
     state quoted_ipv6 {
-        h.quoted_ipv6 = pkt.lookahead<quoted_ipv6_t>();
+        pkt.extract(h.quoted_ipv6);
         transition accept;
     }
 }
