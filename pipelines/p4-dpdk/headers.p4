@@ -65,12 +65,27 @@ header tcp_t {
     bit<16> urgent;
 }
 
-// UDP and UDP-Lite.
+// UDP and UDP-Lite, and what a VXLAN packet has behind it (RFC 7348): flags, VNI, Ethernet. Looked at only.
 header udp_t {
     bit<16> sport;
     bit<16> dport;
     bit<16> length;
     bit<16> checksum;
+    bit<32> vxlan_flags;
+    bit<32> vxlan_vni;
+    bit<48> inner_dst;
+    bit<48> inner_src;
+    bit<16> inner_type;
+}
+
+// UDP and VXLAN of a tunnel: sixteen bytes, which one instruction sums up. vni: the VNI in the upper 24 bits.
+header vxlan_t {
+    bit<16> sport;
+    bit<16> dport;
+    bit<16> length;
+    bit<16> checksum;
+    bit<32> flags;
+    bit<32> vni;
 }
 
 // The common header and the start of the first chunk.
@@ -216,8 +231,48 @@ header dscp_t {
     bit<16> complement;
 }
 
+// Key of tunnel_here and of tunnel_peer, and what the first one says.
+header tunnel_t {
+    bit<32> port;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
+    bit<8>  proto;
+    bit<16> dport;
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<8>  peer_proto;
+    bit<48> mac;
+    bit<48> inner_mac;
+    bit<32> vni;
+}
+
+// Key of next_hop.
+header hop_t {
+    bit<8>  kind;            // HOP_*
+    bit<64> hop_hi;
+    bit<64> hop_lo;
+}
+
+// Room to sum up what a tunnel's UDP checksum covers.
+header sums_t {
+    bit<8>  ttl;             // as the packet leaves
+    bit<16> pair;            // next header and hop limit
+    bit<16> next;
+    bit<8>  known;
+    bit<32> ecn;
+}
+
+// Only whether it is valid matters: a mark that nobody need clear.
+header mark_t {
+    bit<8>  unused;
+}
+
 struct headers_t {
-    ethernet_t      ethernet;
+    ethernet_t      link;             // of the frame around a tunnel's packet
+    ipv4_t          outer4;
+    ipv6_t          outer6;
+    vxlan_t         vxlan;
+    ethernet_t      ethernet;         // of the frame; in a VXLAN packet that leaves, of the frame within
     arp_t           arp;
     ipv4_t          ipv4;
     ipv6_t          ipv6;
@@ -235,6 +290,16 @@ struct headers_t {
     walk_t          walk;
     pseudo_t        pseudo;
     dscp_t          dscp;
+    ipv4_t          was4;             // the headers that a packet of a tunnel had around it
+    ipv6_t          was6;
+    vxlan_t         was_vxlan;
+    ethernet_t      inner;
+    tunnel_t        tunnel;
+    hop_t           hop;
+    sums_t          sums;
+    mark_t          decapsulated;     // it came out of a tunnel
+    mark_t          overlay;          // it goes into a tunnel, or one of the kernel's
+    mark_t          kernel;           // the kernel routes it on
 }
 
 struct metadata_t {
@@ -259,6 +324,10 @@ struct metadata_t {
     ExpireTimeProfileId_t lifetime;
 
     PNA_MeterColor_t colour; // of a meter
+
+    // A packet that came in a tunnel is looked at twice: what the second look is told. Not 0 between the two only.
+    bit<8>  again;           // AGAIN_*
+    bit<32> room;            // bytes that are left for the packet within
 
     bit<8>  reason;          // REASON_*: 0 as long as nothing speaks against the packet
     bit<8>  passed;          // PASSED_*: why it may go
