@@ -301,12 +301,20 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         default_action = no_remote_address;
         size = 8192;
     }
+    action block_via(bit<8> kind, bit<64> hop_hi, bit<64> hop_lo) {
+        h.hop.kind = kind;
+        h.hop.hop_hi = hop_hi;
+        h.hop.hop_lo = hop_lo;
+    }
+    action block_blackhole() {
+        h.hop.kind = HOP_BLACKHOLE;
+    }
     action no_remote_block() {
         h.hop.kind = HOP_NONE;
     }
     table remote_block {
         key = { h.flow.dst_hi : ternary @name("hi"); h.flow.dst_lo : ternary @name("lo"); }
-        actions = { via; blackhole; @defaultonly no_remote_block; }
+        actions = { block_via; block_blackhole; @defaultonly no_remote_block; }
         default_action = no_remote_block;
         size = 8192;
     }
@@ -322,7 +330,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     action to_vxlan4(PortId_t port, bit<48> dst, bit<48> src, bit<32> src_ip, bit<32> dst_ip, bit<32> vni, bit<16> dport, bit<48> inner_dst, bit<48> inner_src, bit<32> mtu) {
         send_to_port(port);
         h.flow.limit_to = MARK_TUNNEL;
-        h.overlay.setValid();
+        h.tunnelled.setValid();
         h.link.setValid();
         h.link.dst = dst;
         h.link.src = src;
@@ -340,7 +348,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     action to_vxlan6(PortId_t port, bit<48> dst, bit<48> src, bit<64> src_hi, bit<64> src_lo, bit<64> dst_hi, bit<64> dst_lo, bit<32> vni, bit<16> dport, bit<48> inner_dst, bit<48> inner_src, bit<32> mtu) {
         send_to_port(port);
         h.flow.limit_to = MARK_TUNNEL;
-        h.overlay.setValid();
+        h.tunnelled.setValid();
         h.link.setValid();
         h.link.dst = dst;
         h.link.src = src;
@@ -360,7 +368,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     action to_ipip(PortId_t port, bit<48> dst, bit<48> src, bit<32> src_ip, bit<32> dst_ip, bit<32> mtu) {
         send_to_port(port);
         h.flow.limit_to = MARK_TUNNEL;
-        h.overlay.setValid();
+        h.tunnelled.setValid();
         h.link.setValid();
         h.link.dst = dst;
         h.link.src = src;
@@ -373,7 +381,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     // The kernel has the tunnel: it looks at size and time to live.
     action to_stack_hop(PortId_t port, bit<48> dst, bit<48> src) {
         send_to_port(port);
-        h.overlay.setValid();
+        h.tunnelled.setValid();
         h.kernel.setValid();
         h.ethernet.dst = dst;
         h.ethernet.src = src;
@@ -415,11 +423,11 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     action no_tunnel() {}
     table tunnel_here {
         key = {
-            h.tunnel.port : exact @name("port");
-            h.tunnel.dst_hi : exact @name("dst_hi");
-            h.tunnel.dst_lo : exact @name("dst_lo");
-            h.tunnel.proto : exact @name("proto");
-            h.tunnel.dport : exact @name("dport");
+            h.flow.port : exact @name("port");
+            h.flow.dst_hi : exact @name("dst_hi");
+            h.flow.dst_lo : exact @name("dst_lo");
+            h.flow.proto : exact @name("proto");
+            h.flow.dport : exact @name("dport");
         }
         actions = { ends_here; @defaultonly no_tunnel; }
         default_action = no_tunnel;
@@ -428,7 +436,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     action peer() {}
     action stranger() {}
     table tunnel_peer {
-        key = { h.tunnel.src_hi : exact @name("src_hi"); h.tunnel.src_lo : exact @name("src_lo"); h.tunnel.peer_proto : exact @name("proto"); }
+        key = { h.flow.src_hi : exact @name("src_hi"); h.flow.src_lo : exact @name("src_lo"); h.flow.proto : exact @name("proto"); }
         actions = { peer; @defaultonly stranger; }
         default_action = stranger;
         size = 8192;
@@ -951,20 +959,8 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         }                                                               \
     }
 
-// Is it for a tunnel of ours? Then h.tunnel has what such packets must be like.
-#define TUNNEL_KEY                                                      \
-    h.tunnel.setValid();                                                \
-    h.tunnel.port = (bit<32>) istd.input_port;                          \
-    h.tunnel.dst_hi = h.flow.dst_hi;                                    \
-    h.tunnel.dst_lo = h.flow.dst_lo;                                    \
-    h.tunnel.proto = h.flow.proto;                                      \
-    h.tunnel.dport = h.flow.dport;
-
 // From a node that we know?
 #define TUNNEL_PEER                                                     \
-    h.tunnel.src_hi = h.flow.src_hi;                                    \
-    h.tunnel.src_lo = h.flow.src_lo;                                    \
-    h.tunnel.peer_proto = h.flow.proto;                                 \
     if (tunnel_peer.apply().miss) {                                     \
         m.reason = REASON_TUNNEL;                                       \
     }
@@ -984,7 +980,10 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     h.sums.setValid();                                                  \
     if (h.vxlan.isValid()) {                                            \
         checksum.clear();                                               \
-        checksum.add({h.flow.src_lo, h.flow.dst_lo, h.flow.sport, h.flow.dport}); \
+        checksum.add(h.flow.src_lo);                                    \
+        checksum.add(h.flow.dst_lo);                                    \
+        checksum.add(h.flow.sport);                                     \
+        checksum.add(h.flow.dport);                                     \
         h.vxlan.sport = checksum.get();                                 \
         h.vxlan.sport = h.vxlan.sport | 0x8000;                         \
         h.vxlan.checksum = 0;                                           \
@@ -1080,7 +1079,9 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             checksum.add(h.pseudo);                                     \
             checksum.add(h.vxlan);                                      \
             checksum.add(h.ethernet);                                   \
-            checksum.add({h.ethernet.ether_type, h.ipv6.version_class_flow, h.sums.pair}); \
+            checksum.add(h.ethernet.ether_type);                        \
+            checksum.add(h.ipv6.version_class_flow);                    \
+            checksum.add(h.sums.pair);                                  \
             checksum.subtract(h.sums.next);                             \
             h.vxlan.checksum = checksum.get();                          \
             if (h.vxlan.checksum == 0) {                                \
@@ -1146,9 +1147,10 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             // The shape of VXLAN. Fragments are no packets of a tunnel, nor is what lies in one.
             if (h.udp.vxlan_flags == 0x08000000) {
                 if (m.reason == REASON_NONE && m.fragment == FRAGMENT_NONE) {
-                    TUNNEL_KEY
+                    h.flow.port = (bit<32>) istd.input_port;
+                    h.tunnel.setValid();
                     if (tunnel_here.apply().hit) {
-                        if (h.decapsulated.isValid()) {
+                        if (h.tunnelled.isValid()) {
                             m.reason = REASON_TUNNEL;
                         } else {
                             m.least = m.least + 42;
@@ -1209,9 +1211,10 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             // IPIP.
             if (h.flow.proto == 4) {
                 if (h.ipv4.isValid() && m.reason == REASON_NONE && m.fragment == FRAGMENT_NONE) {
-                    TUNNEL_KEY
+                    h.flow.port = (bit<32>) istd.input_port;
+                    h.tunnel.setValid();
                     if (tunnel_here.apply().hit) {
-                        if (h.decapsulated.isValid()) {
+                        if (h.tunnelled.isValid()) {
                             m.reason = REASON_TUNNEL;
                         } else {
                             m.least = m.least + 20;
@@ -1269,6 +1272,9 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 // ---- neighbours: pods and host are told that every address but their own ones is at m.mac, the uplink
                 // that the node's own ones are ----
                 m.passed = PASSED_ANSWERED;
+                if (h.tunnelled.isValid()) {
+                    m.reason = REASON_NEIGHBOUR;
+                }
                 // Is it a question that can be answered? Then the address that it asks about is looked at as a source.
                 if (m.kind == KIND_ARP) {
                     if (h.ethernet.dst != m.mac && h.ethernet.dst != 0xffffffffffff) {
@@ -1386,7 +1392,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 m.reason = REASON_MAC;
             } else {
                 if (m.source == SIDE_POD) {
-                    if (pod_source.apply().miss) {
+                    if (pod_source.apply().hit) {} else {
                         if (pod_source_prefix.apply().miss) {
                             m.reason = REASON_SOURCE;
                         }
@@ -1400,7 +1406,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     }
                 } else if (m.source == SIDE_HOST) {
                     host_address.apply();
-                } else if (h.decapsulated.isValid()) {
+                } else if (h.tunnelled.isValid()) {
                     // ---- out of a tunnel: the sender's claims about itself ----
                     if (m.ip_len > m.room) {
                         m.reason = REASON_TUNNEL;
@@ -1451,28 +1457,36 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                                 m.reason = REASON_ROUTE;
                             }
                         } else {
+                            bit<8> may_leave = 1;
                             if (remote_address.apply().miss) {
-                                remote_block.apply();
+                                if (remote_block.apply().hit) {
+                                    may_leave = 0;
+                                }
+                            } else if (m.source == SIDE_HOST) {
+                                may_leave = 0;
+                            } else if (h.hop.kind == HOP_BLACKHOLE) {
+                                may_leave = 0;
                             }
-                            if (h.hop.kind == HOP_NONE) {
-                                // Addresses of pods stay within the pools: what leaves them goes by the kernel, which gives it the node's.
-                                bit<8> leaves = 0;
-                                if (masquerade_pools.apply().hit) {
-                                    if (cluster_pools.apply().miss) {
-                                        leaves = 1;
+                            // Addresses of pods stay within the pools: what leaves them goes by the kernel, which gives it the node's. That
+                            // holds for what goes to other nodes themselves, too.
+                            bit<8> leaves = 0;
+                            if (may_leave == 1) {
+                                if (cluster_pools.apply().miss) {
+                                    if (m.source == SIDE_POD || m.own == 0) {
+                                        if (masquerade_pools.apply().hit) {
+                                            leaves = 1;
+                                        }
                                     }
                                 }
-                                if (leaves == 0) {
-                                    if (default_route.apply().miss) {
-                                        m.reason = REASON_ROUTE;
-                                    }
-                                } else if (m.source == SIDE_HOST) {
-                                    // From the kernel, with the address that it should have changed. Its own addresses it may use.
-                                    if (m.own == 0) {
-                                        m.reason = REASON_SOURCE;
-                                    } else if (default_route.apply().miss) {
-                                        m.reason = REASON_ROUTE;
-                                    }
+                            }
+                            if (leaves == 1) {
+                                // From the kernel, with the address that it should have changed.
+                                if (m.source == SIDE_HOST) {
+                                    m.reason = REASON_SOURCE;
+                                }
+                            } else if (h.hop.kind == HOP_NONE) {
+                                if (default_route.apply().miss) {
+                                    m.reason = REASON_ROUTE;
                                 }
                             } else if (h.hop.kind == HOP_BLACKHOLE) {
                                 m.reason = REASON_ROUTE;
@@ -1508,7 +1522,8 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                         } else if (m.source == SIDE_UPLINK) {
                             // What is for a tunnel of ours and was no packet of it: the host's stack must not take it for one.
                             if (h.flow.proto == 17 || h.flow.proto == 4) {
-                                TUNNEL_KEY
+                                h.flow.port = (bit<32>) istd.input_port;
+                    h.tunnel.setValid();
                                 if (tunnel_here.apply().hit) {
                                     m.reason = REASON_TUNNEL;
                                 }
@@ -1533,13 +1548,15 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 if (m.source != SIDE_POD) {
                     if (m.source == SIDE_UPLINK || m.target == SIDE_UPLINK) {
                         // At tunnels there is none.
-                        if (h.decapsulated.isValid() || h.overlay.isValid()) {} else {
-                            bit<8> untracked = STAGE_UNTRACKED_IN;
-                            if (m.source == SIDE_HOST) {
-                                untracked = STAGE_UNTRACKED_OUT;
-                            }
+                        if (h.tunnelled.isValid()) {} else {
                             h.walk.setValid();
-                            WALK(0, untracked)
+                            h.walk.ep = 0;
+                            h.walk.direction = STAGE_UNTRACKED_IN;
+                            if (m.source == SIDE_HOST) {
+                                h.walk.direction = STAGE_UNTRACKED_OUT;
+                            }
+                            endpoint_root.apply();
+                            LEVELS
                             // One that is not looked up.
                             if (h.walk.node >= NODE_ALLOW) {
                                 m.passed = PASSED_UNTRACKED;
@@ -1641,7 +1658,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                             first = STAGE_EGRESS;
                             if (m.target == SIDE_POD) {
                                 second = STAGE_INGRESS;
-                            } else if (h.overlay.isValid()) {
+                            } else if (h.tunnelled.isValid()) {
                                 second = STAGE_TUNNEL_FORWARD_OUT;
                             } else if (m.target == SIDE_UPLINK || h.kernel.isValid()) {
                                 second = STAGE_FORWARD_OUT;
@@ -1655,7 +1672,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                                 first = STAGE_FORWARD_IN;
                                 second = STAGE_INGRESS;
                             }
-                            if (h.decapsulated.isValid()) {
+                            if (h.tunnelled.isValid()) {
                                 before = STAGE_TUNNEL_PRE_DNAT;
                                 if (first == STAGE_HOST_IN) {
                                     first = STAGE_TUNNEL_HOST_IN;
@@ -1665,7 +1682,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                             }
                         } else if (m.target == SIDE_UPLINK) {
                             first = STAGE_HOST_OUT;
-                            if (h.overlay.isValid()) {
+                            if (h.tunnelled.isValid()) {
                                 first = STAGE_TUNNEL_HOST_OUT;
                             }
                         } else if (m.target == SIDE_POD && m.own == 0) {

@@ -157,15 +157,16 @@ header quoted_ipv6_t {
 
 // The packet, both families in one form: IPv4 a.b.c.d is ::ffff:a.b.c.d.
 header flow_t {
+    bit<32> dst_ep;          // endpoint id of the pod it goes to; 0: not to a pod
+    bit<32> fragment_id;
     bit<32> src_ep;          // endpoint id of the pod it came from; 0: not from a pod
     bit<64> src_hi;
     bit<64> src_lo;
     bit<64> dst_hi;
     bit<64> dst_lo;
-    bit<32> dst_ep;          // endpoint id of the pod it goes to; 0: not to a pod
-    bit<32> fragment_id;
     bit<8>  proto;
     bit<16> dport;           // 0 where the protocol has no ports; ICMP: type * 256 + code
+    bit<32> port;            // it came in by
     bit<16> sport;           // 0 where the protocol has no ports
     // Limits and DSCP of pods; written by the actions of port_in, local and default_route.
     bit<32> extras;          // of the sender: the number of the meters for what it sends, 0: no limit; plus MARK_DSCP
@@ -231,16 +232,8 @@ header dscp_t {
     bit<16> complement;
 }
 
-// Key of tunnel_here and of tunnel_peer, and what the first one says.
+// What packets of a tunnel that ends here must be like, as tunnel_here says.
 header tunnel_t {
-    bit<32> port;
-    bit<64> dst_hi;
-    bit<64> dst_lo;
-    bit<8>  proto;
-    bit<16> dport;
-    bit<64> src_hi;
-    bit<64> src_lo;
-    bit<8>  peer_proto;
     bit<48> mac;
     bit<48> inner_mac;
     bit<32> vni;
@@ -297,8 +290,7 @@ struct headers_t {
     tunnel_t        tunnel;
     hop_t           hop;
     sums_t          sums;
-    mark_t          decapsulated;     // it came out of a tunnel
-    mark_t          overlay;          // it goes into a tunnel, or one of the kernel's
+    mark_t          tunnelled;        // from the uplink: it came out of a tunnel; else it goes into one, or one of the kernel's
     mark_t          kernel;           // the kernel routes it on
 }
 

@@ -50,7 +50,7 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
     state again_ipip {
         m.again = AGAIN_NO;
         pkt.extract(h.was4);
-        h.decapsulated.setValid();
+        h.tunnelled.setValid();
         h.ethernet.ether_type = 0x0800;
         transition ipv4;
     }
@@ -66,7 +66,7 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
         m.again = AGAIN_NO;
         pkt.extract(h.was_vxlan);
         pkt.extract(h.inner);
-        h.decapsulated.setValid();
+        h.tunnelled.setValid();
         h.ethernet.ether_type = h.inner.ether_type;
         transition select(h.inner.ether_type) {
             0x0800: ipv4;
