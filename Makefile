@@ -6,7 +6,7 @@ SHELL := /bin/bash
 STAMPS := .stamps
 SOURCES := $(shell find src -name '*.ts')
 
-.PHONY: help run test testbed bench fuzz build engine types lint format clean
+.PHONY: help run test testbed image bench fuzz build engine types lint format clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: build types lint $(STAMPS)/test-tools ## every check and every test
 testbed: ## build the real parts that test/e2e/testbed needs, once, into a cache outside the tree (some 15 minutes of one processor)
 	@scripts/build-testbed
 
+image: ## follow the Dockerfile without a container engine, and try what it makes (root, some four minutes)
+	@scripts/check-image
+
 fuzz: $(STAMPS)/generated ## hostile input for CALICO_P4_FUZZ_SECONDS (20 minutes); seeds are printed, CALICO_P4_FUZZ_SEED repeats one
 	CALICO_P4_FUZZ_SECONDS=$${CALICO_P4_FUZZ_SECONDS:-1200} npx jest --runInBand test/fuzz
 
@@ -38,8 +41,9 @@ engine: ## compile the native engine and the program for calico-node to native/b
 types: $(STAMPS)/generated ## type-check everything, tests included
 	npx tsc --noEmit -p tsconfig.json
 
-lint: $(STAMPS)/generated ## eslint
+lint: $(STAMPS)/generated ## eslint, and the Dockerfile
 	npx eslint .
+	npx dockerfile-utils lint Dockerfile
 
 format: $(STAMPS)/npm ## prettier
 	npx prettier --write .

@@ -27,6 +27,7 @@ const bit<8> SIDE_UPLINK = 2;
 const bit<8> SIDE_HOST = 3;
 const bit<8> SIDE_DISABLED = 4;     // a pod whose endpoint is not active
 const bit<8> SIDE_NONE = 5;
+const bit<8> SIDE_FLOATING = 6;     // `local` has another address to go on with
 
 // Where a program is asked, the key field `direction` of endpoint_root. From 3 on those of the uplink, whose endpoint is 0.
 const bit<8> STAGE_NONE = 0;
@@ -92,6 +93,7 @@ const bit<8> PASSED_ANSWERED = 23;
 const bit<8> REASON_HOST_POLICY = 24;
 const bit<8> PASSED_UNTRACKED = 25;
 const bit<8> REASON_LIMIT = 26;
+const bit<8> REASON_TRANSLATION = 27;
 const bit<8> REASON_TUNNEL = 28;
 // No reason: the packet came in a tunnel, and is looked at a second time without it.
 const bit<8> REASON_AGAIN = 0xff;
@@ -113,6 +115,11 @@ const bit<8> LEARN_NEVER = 0;
 const bit<8> LEARN_ALWAYS = 1;
 const bit<8> LEARN_ESTABLISHED = 2;
 
+// What a lookup of `ct` is for.
+const bit<8> FIND = 0;
+const bit<8> LEARN = 1;
+const bit<8> LEARN_FLOATING = 2;
+
 // What a hit does to the entry's timer.
 const bit<8> TIMER_RESTART = 0;
 const bit<8> TIMER_SET = 1;
@@ -126,6 +133,11 @@ const ExpireTimeProfileId_t LIFETIME_300S = (ExpireTimeProfileId_t) 4;
 const ExpireTimeProfileId_t LIFETIME_12H = (ExpireTimeProfileId_t) 5;
 
 struct empty_t {}
+struct floating_ip_t {
+    bit<64> hi;
+    bit<64> lo;
+    bit<32> ipv4;
+}
 
 control PreControl(in headers_t h, inout metadata_t m, in pna_pre_input_metadata_t istd, inout pna_pre_output_metadata_t ostd) {
     apply {}
@@ -232,13 +244,25 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         m.target = SIDE_DISABLED;
         h.flow.dst_ep = 0;
     }
+    // A floating IP of a pod: the packet goes to the pod's own address.
+    action to_floating(bit<64> hi, bit<64> lo, bit<32> ipv4, bit<64> back_hi, bit<64> back_lo, bit<32> back_ipv4) {
+        m.target = SIDE_FLOATING;
+        h.translation.setValid();
+        h.floating.setValid();
+        h.floating.hi = hi;
+        h.floating.lo = lo;
+        h.floating.ipv4 = ipv4;
+        h.floating.back_hi = back_hi;
+        h.floating.back_lo = back_lo;
+        h.floating.back_ipv4 = back_ipv4;
+    }
     action not_local() {
         m.target = SIDE_NONE;
         h.flow.dst_ep = 0;
     }
     table local {
         key = { h.flow.dst_hi : exact @name("hi"); h.flow.dst_lo : exact @name("lo"); }
-        actions = { to_pod; to_host; to_disabled; @defaultonly not_local; }
+        actions = { to_pod; to_host; to_disabled; to_floating; @defaultonly not_local; }
         default_action = not_local;
         size = 8192;
     }
@@ -468,9 +492,30 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             set_entry_expire_time(m.lifetime);
         }
     }
+    // The packet that made the entry was sent to this floating IP: answers come from there.
+    action ct_floating(bit<64> hi, bit<64> lo, bit<32> ipv4) {
+        h.translation.setValid();
+        if (m.learn == FIND) {
+            h.answer.setValid();
+            h.answer.hi = hi;
+            h.answer.lo = lo;
+            h.answer.ipv4 = ipv4;
+        } else {
+            h.own.setValid();
+            h.own.hi = hi;
+            h.own.lo = lo;
+        }
+        if (m.timer == TIMER_RESTART) {
+            restart_expire_timer();
+        } else if (m.timer == TIMER_SET) {
+            set_entry_expire_time(m.lifetime);
+        }
+    }
     action ct_miss() {
-        if (m.learn == 1) {
+        if (m.learn == LEARN) {
             add_entry(action_name = "ct_hit", action_params = (empty_t) {}, expire_time_profile_id = m.lifetime);
+        } else if (m.learn == LEARN_FLOATING) {
+            add_entry(action_name = "ct_floating", action_params = (floating_ip_t) { h.floating.was_hi, h.floating.was_lo, h.floating.was_ipv4 }, expire_time_profile_id = m.lifetime);
         }
     }
     table ct {
@@ -485,7 +530,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             h.connection.dport : exact @name("dport");
             h.connection.proto : exact @name("proto");
         }
-        actions = { @tableonly ct_hit; @defaultonly ct_miss; }
+        actions = { @tableonly ct_hit; @tableonly ct_floating; @defaultonly ct_miss; }
         const default_action = ct_miss;
         add_on_miss = true;
         idle_timeout_with_auto_delete = true;
@@ -496,9 +541,27 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     action fragment_hit() {
         restart_expire_timer();
     }
+    action fragment_floating(bit<64> hi, bit<64> lo, bit<32> ipv4) {
+        restart_expire_timer();
+        h.translation.setValid();
+        if (m.fragment == FRAGMENT_LATER) {
+            h.answer.setValid();
+            h.answer.hi = hi;
+            h.answer.lo = lo;
+            h.answer.ipv4 = ipv4;
+        } else {
+            h.piece.setValid();
+            h.piece.hi = hi;
+            h.piece.lo = lo;
+        }
+    }
     action fragment_miss() {
         if (m.fragment == FRAGMENT_FIRST) {
-            add_entry(action_name = "fragment_hit", action_params = (empty_t) {}, expire_time_profile_id = LIFETIME_30S);
+            if (h.answer.isValid()) {
+                add_entry(action_name = "fragment_floating", action_params = (floating_ip_t) { h.answer.hi, h.answer.lo, h.answer.ipv4 }, expire_time_profile_id = LIFETIME_30S);
+            } else {
+                add_entry(action_name = "fragment_hit", action_params = (empty_t) {}, expire_time_profile_id = LIFETIME_30S);
+            }
         }
     }
     table fragments {
@@ -512,7 +575,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             h.flow.fragment_id : exact @name("id");
             h.flow.proto : exact @name("proto");
         }
-        actions = { @tableonly fragment_hit; @defaultonly fragment_miss; }
+        actions = { @tableonly fragment_hit; @tableonly fragment_floating; @defaultonly fragment_miss; }
         const default_action = fragment_miss;
         add_on_miss = true;
         idle_timeout_with_auto_delete = true;
@@ -1089,6 +1152,173 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             }                                                           \
         }                                                               \
     }
+// ---- floating IPs --------------------------------------------------------------------------------------------------
+// The flow has the pod's own address from here on; policy that comes before translation in Linux, untracked and preDNAT, sees the other.
+#define DESTINATION(ADDRESS_HI, ADDRESS_LO)                             \
+    if (h.floating.isValid()) {                                         \
+        h.flow.dst_hi = ADDRESS_HI;                                     \
+        h.flow.dst_lo = ADDRESS_LO;                                     \
+    }
+// `local` again, for the pod's own address.
+#define FLOATING_DESTINATION                                            \
+    h.floating.was_hi = h.flow.dst_hi;                                  \
+    h.floating.was_lo = h.flow.dst_lo;                                  \
+    h.floating.was_ipv4 = 0;                                            \
+    if (h.ipv4.isValid()) {                                             \
+        h.floating.was_ipv4 = h.ipv4.dst;                               \
+    }                                                                   \
+    h.flow.dst_hi = h.floating.hi;                                      \
+    h.flow.dst_lo = h.floating.lo;                                      \
+    local.apply();                                                      \
+    if (m.target != SIDE_POD && m.target != SIDE_DISABLED) {            \
+        m.reason = REASON_ROUTE;                                        \
+    }
+#define SAME_AS(ADDRESS, ADDRESS_HI, ADDRESS_LO)                        \
+    if (ADDRESS.isValid()) {                                            \
+        if (ADDRESS.hi != ADDRESS_HI || ADDRESS.lo != ADDRESS_LO) {     \
+            m.reason = REASON_TRANSLATION;                              \
+        }                                                               \
+    } else {                                                            \
+        m.reason = REASON_TRANSLATION;                                  \
+    }
+// RFC 1624, for all that h.translation says at once. SWX never makes a 0, which would be no checksum in UDP.
+#define RESUM_IPV4(FIELD)                                               \
+    h.translation.complement = FIELD ^ 0xffff;                          \
+    checksum.clear();                                                   \
+    checksum.add(h.translation.complement);                             \
+    checksum.subtract(h.translation.old_src);                           \
+    checksum.subtract(h.translation.old_dst);                           \
+    checksum.add(h.translation.src);                                    \
+    checksum.add(h.translation.dst);                                    \
+    FIELD = checksum.get();
+#define RESUM_IPV6(FIELD)                                               \
+    h.translation.complement = FIELD ^ 0xffff;                          \
+    checksum.clear();                                                   \
+    checksum.add(h.translation.complement);                             \
+    checksum.subtract(h.translation.old_src_hi);                        \
+    checksum.subtract(h.translation.old_src_lo);                        \
+    checksum.subtract(h.translation.old_dst_hi);                        \
+    checksum.subtract(h.translation.old_dst_lo);                        \
+    checksum.add(h.translation.src_hi);                                 \
+    checksum.add(h.translation.src_lo);                                 \
+    checksum.add(h.translation.dst_hi);                                 \
+    checksum.add(h.translation.dst_lo);                                 \
+    FIELD = checksum.get();
+#define RESUM_TRANSPORT(RESUM)                                          \
+    if (h.tcp.isValid()) {                                              \
+        RESUM(h.tcp.checksum)                                           \
+    } else if (h.udp.isValid()) {                                       \
+        if (h.udp.checksum != 0) {                                      \
+            RESUM(h.udp.checksum)                                       \
+        }                                                               \
+    }
+#define ENDS_IPV4(HEADER)                                               \
+    h.translation.old_src = HEADER.src;                                 \
+    h.translation.src = HEADER.src;                                     \
+    h.translation.old_dst = HEADER.dst;                                 \
+    h.translation.dst = HEADER.dst;
+#define ENDS_IPV6(HEADER)                                               \
+    h.translation.old_src_hi = HEADER.src_hi;                           \
+    h.translation.old_src_lo = HEADER.src_lo;                           \
+    h.translation.src_hi = HEADER.src_hi;                               \
+    h.translation.src_lo = HEADER.src_lo;                               \
+    h.translation.old_dst_hi = HEADER.dst_hi;                           \
+    h.translation.old_dst_lo = HEADER.dst_lo;                           \
+    h.translation.dst_hi = HEADER.dst_hi;                               \
+    h.translation.dst_lo = HEADER.dst_lo;
+#define REWRITE_IPV4(HEADER)                                            \
+    HEADER.src = h.translation.src;                                     \
+    HEADER.dst = h.translation.dst;                                     \
+    RESUM_IPV4(HEADER.checksum)
+#define REWRITE_IPV6(HEADER)                                            \
+    HEADER.src_hi = h.translation.src_hi;                               \
+    HEADER.src_lo = h.translation.src_lo;                               \
+    HEADER.dst_hi = h.translation.dst_hi;                               \
+    HEADER.dst_lo = h.translation.dst_lo;
+// The packet as it leaves, and in an error the quoted packet as its sender knows it. The checksum of a quoted UDP header stays what it
+// was. A message of ICMPv6 covers what it quotes; in one of ICMP the address and the header's checksum make up for each other.
+#define TRANSLATE_IPV4                                                  \
+    ENDS_IPV4(h.ipv4)                                                   \
+    if (h.floating.isValid()) {                                         \
+        h.translation.dst = h.floating.ipv4;                            \
+        if (h.floating.ipv4 == h.ipv4.src) {                            \
+            h.translation.src = h.floating.back_ipv4;                   \
+        }                                                               \
+    }                                                                   \
+    if (h.answer.isValid()) {                                           \
+        h.translation.src = h.answer.ipv4;                              \
+    }                                                                   \
+    REWRITE_IPV4(h.ipv4)                                                \
+    RESUM_TRANSPORT(RESUM_IPV4)                                         \
+    if (h.quoted_ipv4.isValid()) {                                      \
+        ENDS_IPV4(h.quoted_ipv4)                                        \
+        if (h.floating.isValid()) {                                     \
+            h.translation.src = h.floating.ipv4;                        \
+        }                                                               \
+        if (h.answer.isValid()) {                                       \
+            h.translation.dst = h.answer.ipv4;                          \
+        }                                                               \
+        REWRITE_IPV4(h.quoted_ipv4)                                     \
+    }
+#define TRANSLATE_IPV6                                                  \
+    ENDS_IPV6(h.ipv6)                                                   \
+    if (h.floating.isValid()) {                                         \
+        h.translation.dst_hi = h.floating.hi;                           \
+        h.translation.dst_lo = h.floating.lo;                           \
+        if (h.floating.hi == h.ipv6.src_hi && h.floating.lo == h.ipv6.src_lo) {\
+            h.translation.src_hi = h.floating.back_hi;                  \
+            h.translation.src_lo = h.floating.back_lo;                  \
+        }                                                               \
+    }                                                                   \
+    if (h.answer.isValid()) {                                           \
+        h.translation.src_hi = h.answer.hi;                             \
+        h.translation.src_lo = h.answer.lo;                             \
+    }                                                                   \
+    REWRITE_IPV6(h.ipv6)                                                \
+    RESUM_TRANSPORT(RESUM_IPV6)                                         \
+    if (h.icmp.isValid()) {                                             \
+        if (h.flow.proto == 58) {                                       \
+            RESUM_IPV6(h.icmp.checksum)                                 \
+        }                                                               \
+        if (h.quoted_ipv6.isValid()) {                                  \
+            ENDS_IPV6(h.quoted_ipv6)                                    \
+            if (h.floating.isValid()) {                                 \
+                h.translation.src_hi = h.floating.hi;                   \
+                h.translation.src_lo = h.floating.lo;                   \
+            }                                                           \
+            if (h.answer.isValid()) {                                   \
+                h.translation.dst_hi = h.answer.hi;                     \
+                h.translation.dst_lo = h.answer.lo;                     \
+            }                                                           \
+            REWRITE_IPV6(h.quoted_ipv6)                                 \
+            RESUM_IPV6(h.icmp.checksum)                                 \
+        }                                                               \
+    }
+// A message of ICMP that opens no connection and belongs to none is not translated in Linux, and so gets nowhere.
+// What is too big goes to the stack as it came, which says so to whoever sent it. An answer must not come back from there in fragments,
+// untranslated.
+#define FLOATING_IPS                                                    \
+    if (m.learn == LEARN_FLOATING) {                                    \
+        ct.apply();                                                     \
+        SAME_AS(h.own, h.floating.was_hi, h.floating.was_lo)            \
+    } else if (h.own.isValid()) {                                       \
+        m.reason = REASON_TRANSLATION;                                  \
+    } else if (m.learn == FIND) {                                       \
+        if (m.passed == PASSED_NEW) {                                   \
+            m.reason = REASON_INVALID;                                  \
+        }                                                               \
+    }                                                                   \
+    if (m.passed == PASSED_TOO_BIG) {                                   \
+        if (h.answer.isValid() && h.ipv4.isValid()) {                   \
+            if (h.ipv4.flags_offset & 0x4000 == 0) {                    \
+                m.reason = REASON_STACK;                                \
+            }                                                           \
+        }                                                               \
+    } else if (h.ipv4.isValid()) {                                      \
+        TRANSLATE_IPV4                                                  \
+    } else {                                                            \
+        TRANSLATE_IPV6                                                  \
+    }
 
     apply {
         if (h.ipv6.isValid()) {
@@ -1145,7 +1375,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             m.timer = TIMER_SET;
             m.lifetime = LIFETIME_30S;
             // The shape of VXLAN. Fragments are no packets of a tunnel, nor is what lies in one.
-            if (h.udp.vxlan_flags == 0x08000000) {
+            if (h.within.flags == 0x08000000) {
                 if (m.reason == REASON_NONE && m.fragment == FRAGMENT_NONE) {
                     h.flow.port = (bit<32>) istd.input_port;
                     h.tunnel.setValid();
@@ -1155,7 +1385,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                         } else {
                             m.least = m.least + 42;
                             TUNNEL_PEER
-                            if (h.ethernet.dst != h.tunnel.mac || h.udp.inner_dst != h.tunnel.inner_mac || h.udp.vxlan_vni != h.tunnel.vni) {
+                            if (h.ethernet.dst != h.tunnel.mac || h.within.dst != h.tunnel.inner_mac || h.within.vni != h.tunnel.vni) {
                                 m.reason = REASON_TUNNEL;
                             }
                             if (m.ip_len < m.least) {
@@ -1449,10 +1679,12 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 // ---- destination ----
                 if (m.reason == REASON_NONE) {
                     local.apply();
-                    if (m.target == SIDE_NONE) {
+                    if (m.target >= SIDE_NONE) {
                         // ---- to another node, or out of the cluster ----
                         h.hop.setValid();
-                        if (m.source == SIDE_UPLINK) {
+                        if (m.target == SIDE_FLOATING) {
+                            FLOATING_DESTINATION
+                        } else if (m.source == SIDE_UPLINK) {
                             if (default_route.apply().miss) {
                                 m.reason = REASON_ROUTE;
                             }
@@ -1523,7 +1755,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                             // What is for a tunnel of ours and was no packet of it: the host's stack must not take it for one.
                             if (h.flow.proto == 17 || h.flow.proto == 4) {
                                 h.flow.port = (bit<32>) istd.input_port;
-                    h.tunnel.setValid();
+                                h.tunnel.setValid();
                                 if (tunnel_here.apply().hit) {
                                     m.reason = REASON_TUNNEL;
                                 }
@@ -1535,6 +1767,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         }
 
         if (way != WAY_NONE) {
+            m.learn = FIND;
             if (m.kind == KIND_LATER) {
                 m.passed = PASSED_FRAGMENT;
                 FRAGMENT_ID
@@ -1542,11 +1775,10 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     m.reason = REASON_FRAGMENT;
                 }
             } else {
-                m.learn = 0;
                 m.passed = PASSED_NEW;
                 // ---- untracked policy of the uplink: each packet, before connections are looked at ----
                 if (m.source != SIDE_POD) {
-                    if (m.source == SIDE_UPLINK || m.target == SIDE_UPLINK) {
+                    if (m.source == SIDE_UPLINK || m.target == SIDE_UPLINK || h.floating.isValid()) {
                         // At tunnels there is none.
                         if (h.tunnelled.isValid()) {} else {
                             h.walk.setValid();
@@ -1555,12 +1787,18 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                             if (m.source == SIDE_HOST) {
                                 h.walk.direction = STAGE_UNTRACKED_OUT;
                             }
+                            DESTINATION(h.floating.was_hi, h.floating.was_lo)
                             endpoint_root.apply();
                             LEVELS
+                            DESTINATION(h.floating.hi, h.floating.lo)
                             // One that is not looked up.
                             if (h.walk.node >= NODE_ALLOW) {
                                 m.passed = PASSED_UNTRACKED;
                                 m.kind = KIND_OPENS;
+                                // Nobody translates it.
+                                if (h.floating.isValid()) {
+                                    m.reason = REASON_ROUTE;
+                                }
                             } else if (h.walk.node < NODE_UNMATCHED) {
                                 m.kind = KIND_OPENS;
                                 DENY(REASON_HOST_POLICY)
@@ -1629,10 +1867,14 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                             h.connection.proto = h.quoted_ipv6.protocol;
                             QUOTED_PORTS(h.quoted_ipv6, 58)
                         }
+                        DESTINATION(h.floating.was_hi, h.floating.was_lo)
                         if (h.connection.src_hi != h.flow.dst_hi || h.connection.src_lo != h.flow.dst_lo) {
                             quotes = 0;
                         }
+                        DESTINATION(h.floating.hi, h.floating.lo)
                         if (quotes == 1) {
+                            h.connection.src_hi = h.flow.dst_hi;
+                            h.connection.src_lo = h.flow.dst_lo;
                             h.connection.src_ep = h.flow.dst_ep;
                             h.connection.dst_ep = 0;
                             if (h.connection.dst_hi == h.flow.src_hi && h.connection.dst_lo == h.flow.src_lo) {
@@ -1698,7 +1940,9 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                                 m.reason = REASON_INVALID;
                             }
                         } else if (m.source == SIDE_UPLINK) {
+                            DESTINATION(h.floating.was_hi, h.floating.was_lo)
                             WALK(0, before)
+                            DESTINATION(h.floating.hi, h.floating.lo)
                             if (h.walk.node >= NODE_ALLOW) {
                                 first = STAGE_NONE;
                             } else if (h.walk.node < NODE_UNMATCHED) {
@@ -1759,7 +2003,12 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
 
                 // ---- learn ----
                 if (m.reason == REASON_NONE) {
-                    m.learn = 1;
+                    m.learn = LEARN;
+                    if (h.floating.isValid()) {
+                        if (h.answer.isValid()) {} else {
+                            m.learn = LEARN_FLOATING;
+                        }
+                    }
                     KEY(h.flow.src_hi, h.flow.src_lo, h.flow.dst_hi, h.flow.dst_lo, h.flow.src_ep, h.flow.dst_ep, h.flow.sport, h.flow.dport)
                     if (m.kind != KIND_ICMP) {
                         ct.apply();
@@ -1767,10 +2016,19 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                         h.connection.sport = h.icmp.id;
                         h.connection.dport = (bit<16>) h.icmp.type;
                         ct.apply();
+                    } else {
+                        m.learn = FIND;
                     }
                     if (m.fragment == FRAGMENT_FIRST) {
                         FRAGMENT_ID
-                        fragments.apply();
+                        if (fragments.apply().hit) {
+                            // An identification that was used before: pieces of both would be taken for each other's.
+                            if (h.answer.isValid()) {
+                                SAME_AS(h.piece, h.answer.hi, h.answer.lo)
+                            } else if (h.piece.isValid()) {
+                                m.reason = REASON_TRANSLATION;
+                            }
+                        }
                     }
                 }
             }
@@ -1833,6 +2091,12 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             }
         }
 
+        if (h.translation.isValid()) {
+            if (way != WAY_NONE && m.reason == REASON_NONE) {
+                FLOATING_IPS
+            }
+        }
+
         if (m.reason == REASON_NONE) {
             reasons.count((bit<32>) m.passed);
         } else if (m.reason == REASON_AGAIN) {
@@ -1857,7 +2121,11 @@ control MainDeparser(packet_out pkt, in headers_t h, in metadata_t m, in pna_mai
         pkt.emit(h.ipv4);
         pkt.emit(h.ipv6);
         pkt.emit(h.fragment);
+        pkt.emit(h.tcp);
+        pkt.emit(h.udp);
         pkt.emit(h.icmp);
+        pkt.emit(h.quoted_ipv4);
+        pkt.emit(h.quoted_ipv6);
         pkt.emit(h.neighbour);
         pkt.emit(h.neighbour_option);
     }

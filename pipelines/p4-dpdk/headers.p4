@@ -65,17 +65,18 @@ header tcp_t {
     bit<16> urgent;
 }
 
-// UDP and UDP-Lite, and what a VXLAN packet has behind it (RFC 7348): flags, VNI, Ethernet. Looked at only.
+// UDP and UDP-Lite.
 header udp_t {
     bit<16> sport;
     bit<16> dport;
     bit<16> length;
     bit<16> checksum;
-    bit<32> vxlan_flags;
-    bit<32> vxlan_vni;
-    bit<48> inner_dst;
-    bit<48> inner_src;
-    bit<16> inner_type;
+}
+// What a VXLAN packet has behind it (RFC 7348): looked at only.
+header within_udp_t {
+    bit<32> flags;
+    bit<32> vni;
+    bit<48> dst;
 }
 
 // UDP and VXLAN of a tunnel: sixteen bytes, which one instruction sums up. vni: the VNI in the upper 24 bits.
@@ -223,6 +224,41 @@ header pseudo_t {
     bit<32> next_header;
 }
 
+// Floating IPs. Addresses of IPv4 stand here twice: p4c makes much of a cast to fewer bits.
+header address_t {
+    bit<64> hi;
+    bit<64> lo;
+    bit<32> ipv4;
+}
+// What `local` says of a floating IP, and which one it is.
+header floating_t {
+    bit<64> hi;              // the pod's own address
+    bit<64> lo;
+    bit<32> ipv4;
+    bit<64> back_hi;         // who the pod is to itself, when it sends to this floating IP of its own
+    bit<64> back_lo;
+    bit<32> back_ipv4;
+    bit<64> was_hi;
+    bit<64> was_lo;
+    bit<32> was_ipv4;
+}
+// The packet's ends, or those of the packet that it quotes, before and after.
+header translation_t {
+    bit<64> old_src_hi;
+    bit<64> old_src_lo;
+    bit<64> old_dst_hi;
+    bit<64> old_dst_lo;
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
+    bit<32> old_src;         // these four of IPv4
+    bit<32> old_dst;
+    bit<32> src;
+    bit<32> dst;
+    bit<16> complement;
+}
+
 // Room to set the DSCP in.
 header dscp_t {
     bit<8>  tos;
@@ -283,9 +319,15 @@ struct headers_t {
     walk_t          walk;
     pseudo_t        pseudo;
     dscp_t          dscp;
+    translation_t   translation; // valid: an address has to be looked at, at the end
+    floating_t      floating;    // valid: it was sent to a floating IP, and the flow has the pod's own address
+    address_t       answer;      // valid: it is of a connection to this floating IP, and goes back
+    address_t       own;         // valid: the connection's entry of its own direction says that it is to this floating IP
+    address_t       piece;       // the same of `fragments`
     ipv4_t          was4;             // the headers that a packet of a tunnel had around it
     ipv6_t          was6;
     vxlan_t         was_vxlan;
+    within_udp_t    within;
     ethernet_t      inner;
     tunnel_t        tunnel;
     hop_t           hop;

@@ -182,11 +182,12 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
     }
 
     state tcp {
-        h.tcp = pkt.lookahead<tcp_t>();
+        pkt.extract(h.tcp);
         transition accept;
     }
     state udp {
-        h.udp = pkt.lookahead<udp_t>();
+        pkt.extract(h.udp);
+        h.within = pkt.lookahead<within_udp_t>();
         transition accept;
     }
     state sctp {
@@ -207,7 +208,7 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
         }
     }
     state quoted_ipv4 {
-        h.quoted_ipv4 = pkt.lookahead<quoted_ipv4_t>();
+        pkt.extract(h.quoted_ipv4);
         transition accept;
     }
     state icmp6 {
@@ -244,7 +245,7 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
         transition accept;
     }
     state quoted_ipv6 {
-        h.quoted_ipv6 = pkt.lookahead<quoted_ipv6_t>();
+        pkt.extract(h.quoted_ipv6);
         transition accept;
     }
 }

@@ -77,6 +77,9 @@ export function actionWords(
   if (params['node'] !== undefined) return nodeWords(Number(params['node']), names);
   const labels = wordsIn(params);
   if (labels !== undefined) return labelWords(labels, page, names);
+  if (action.startsWith('to_floating')) {
+    return `to_floating ${spellAddress(params['hi'] ?? 0n, params['lo'] ?? 0n)}`;
+  }
   const words = Object.entries(params).map(([name, value]) => {
     const number = Number(value);
     if (name === 'port') return `port ${names.ports.get(number) ?? number}`;

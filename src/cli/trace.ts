@@ -183,6 +183,7 @@ const PARAMS: Readonly<Record<string, readonly string[]>> = {
   to_host: ['port', 'from_pods', 'dst', 'src'],
   to_uplink: ['port', 'dst', 'src', 'mtu'],
   to_stack: ['port', 'dst', 'src'],
+  to_floating: ['hi', 'lo'],
 };
 
 /** Names for the parameters that are shown; the spec has them in the program's order. */

@@ -79,11 +79,21 @@ const REASONS: ReadonlyMap<number, { readonly stage: Stage; readonly words: stri
   [24, { stage: 'route', words: 'policy of the host endpoint at the uplink' }],
   [25, { stage: 'route', words: 'untracked policy of the host endpoint allows it' }],
   [26, { stage: 'route', words: 'over a limit of the endpoint (packet rate or bandwidth)' }],
+  [
+    27,
+    {
+      stage: 'conntrack',
+      words: 'the same connection is known by another address of the pod, a floating IP or its own',
+    },
+  ],
 ]);
 const PASSED_NEW = 16;
 const PASSED_UNTRACKED = 25;
 const REASON_HOST_POLICY = 24;
 const REASON_LIMIT = 26;
+const REASON_TRANSLATION = 27;
+/** The reasons to drop that stand behind those to pass. */
+const DROPPED: ReadonlySet<number> = new Set([REASON_HOST_POLICY, REASON_LIMIT, REASON_TRANSLATION]);
 /** Of these the stage and the policy are those of the last program that decided. */
 const BY_POLICY: ReadonlySet<number> = new Set([7, 8, PASSED_NEW, REASON_HOST_POLICY, PASSED_UNTRACKED]);
 
@@ -113,7 +123,7 @@ export function reasonWords(result: PacketResult): string {
 export function reasonName(reason: number): string {
   if (reason === PASSED_NEW) return 'passed: a new connection that policy allows';
   const words = REASONS.get(reason)?.words ?? `reason ${reason}`;
-  const dropped = reason < PASSED_NEW || reason === REASON_HOST_POLICY || reason === REASON_LIMIT;
+  const dropped = reason < PASSED_NEW || DROPPED.has(reason);
   return `${dropped ? 'dropped' : 'passed'}: ${words}`;
 }
 

@@ -62,6 +62,11 @@ const HONOURED: Readonly<Record<string, Described>> = {
     '',
     "Says which of the hosts this node is, and so which addresses are the node's own.",
   ],
+  FloatingIPs: [
+    'text',
+    'Disabled',
+    "With Enabled a pod is reached by the floating IPs of its annotations; OpenStack's are there always.",
+  ],
   VXLANPort: [
     'number',
     '4789',
@@ -95,11 +100,6 @@ const UNSUPPORTED: Readonly<Record<string, Described>> = {
     'Packets that connection tracking calls invalid are dropped all the same (decision 0004).',
   ],
   ExternalNodesCIDRList: ['text', '', 'There are no tunnels, from external nodes either.'],
-  FloatingIPs: [
-    'text',
-    'Disabled',
-    "Floating IPs of pods' annotations are not translated: nobody reaches a pod by one.",
-  ],
   FlowLogsGoldmaneServer: ['text', '', NO_FLOW_LOGS],
   FlowLogsLocalReporter: ['text', 'Disabled', NO_FLOW_LOGS],
   IPv4VXLANTunnelAddr: ['text', '', NOT_ENCAPSULATED],

@@ -1,19 +1,13 @@
 /**
  * Where packets come from and go to: the rows of port_in, pod_source, pod_source_prefix, host_address, local,
- * default_route and host_stack (docs/pipeline.md), and through limits.ts those of limits and DSCP. Pure: ids and ports are given, rows come out.
+ * default_route and host_stack (docs/pipeline.md), through limits.ts those of limits and DSCP, and through floating-ips.ts those of floating IPs. Pure: ids and ports are given, rows come out.
  */
 import type { FelixModel, WorkloadEndpoint } from '../model/model';
 import { workloadKey } from '../model/model';
 import { parseCidr, type Cidr } from './address';
-import {
-  endpointLimits,
-  hostLimits,
-  poolRows,
-  type LimitFeatures,
-  type LimitSettings,
-  type NotEnforced,
-} from './limits';
+import { endpointLimits, hostLimits, poolRows, type LimitFeatures, type NotEnforced } from './limits';
 import { felixConfiguration } from './felix-configuration';
+import { floatingIps } from './floating-ips';
 import { EMBEDDED_LINKS, parseMac, podMac, type NodeLinks } from './links';
 import type { RowParts } from './row-parts';
 import { rowKey, type MatchValue, type Row } from './rows';
@@ -82,7 +76,6 @@ export function endpointParts(
   const notEnforced = hostLimits(model);
   const settings: WorkloadSettings = {
     spoofing: configuration.sourceSpoofing,
-    floatingIps: configuration.floatingIps,
     meters: features.meters,
   };
   for (const placed of endpoints) {
@@ -102,7 +95,10 @@ export function endpointParts(
   }
   const hasDscp = parts.some((part) => part.some(({ table }) => table === 'pod_dscp'));
   const pools = hasDscp ? poolRows(model, problems) : [];
-  parts.push(dedupe([...hostRows(model, ports, links, delivered, problems), ...pools]));
+  const ofHost = dedupe([...hostRows(model, ports, links, delivered, problems), ...pools]);
+  const floating = floatingIps(model, endpoints, delivered);
+  notEnforced.push(...floating.notEnforced);
+  parts.push([...ofHost, ...floating.rows]);
   return { parts, problems, notEnforced };
 }
 
@@ -118,7 +114,7 @@ interface WorkloadRows {
 }
 
 /** What of the node's configuration, and of the target, an endpoint's rows hang on. */
-interface WorkloadSettings extends LimitSettings {
+interface WorkloadSettings extends LimitFeatures {
   readonly spoofing: boolean;
 }
 
@@ -140,7 +136,6 @@ function workloadRows(placed: PlacedEndpoint, links: NodeLinks, settings: Worklo
     found.placed.port === placed.port &&
     found.links === links &&
     found.settings.spoofing === settings.spoofing &&
-    found.settings.floatingIps === settings.floatingIps &&
     found.settings.meters === settings.meters
   )
     return found.made;

@@ -70,7 +70,7 @@ function mayMatch(
 }
 
 /** The node's own, each as parseCidr spells it. */
-function ownAddresses({ config, hosts }: Pick<FelixModel, 'config' | 'hosts'>): ReadonlySet<string> {
+export function ownAddresses({ config, hosts }: Pick<FelixModel, 'config' | 'hosts'>): ReadonlySet<string> {
   const host = hosts.get(felixConfiguration(config).hostname ?? '');
   return new Set(
     [host?.ipv4Addr, host?.ipv6Addr].flatMap((text) => parseCidr(text?.split('/')[0] ?? '')?.text ?? []),

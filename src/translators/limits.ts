@@ -1,7 +1,7 @@
 /**
- * Limits, DSCP and floating IPs of endpoints: the rows of packet_limits, byte_limits, pod_dscp and cluster_pools, and what of them is
+ * Limits and DSCP of endpoints: the rows of packet_limits, byte_limits, pod_dscp and cluster_pools, and what of them is
  * not enforced. Pure. Rules: felix/dataplane/linux/qos (bandwidth), felix/rules/endpoints.go (packet rates, connections),
- * felix/dataplane/linux/dscp_mgr.go, floating_ip_mgr.go.
+ * felix/dataplane/linux/dscp_mgr.go.
  */
 import type { FelixModel, QosLimits, WorkloadEndpoint } from '../model/model';
 import { parseCidr } from './address';
@@ -11,12 +11,6 @@ import { sameContent, type Row } from './rows';
 export interface LimitFeatures {
   /** Meters limit: TargetTraits.meters. */
   readonly meters: boolean;
-}
-
-/** What an endpoint's limits hang on beside the endpoint. */
-export interface LimitSettings extends LimitFeatures {
-  /** Felix's setting FloatingIPs. */
-  readonly floatingIps: boolean;
 }
 
 /** Something that Felix asked for and that packets of the endpoint do not get. It opens nothing. */
@@ -58,12 +52,12 @@ function limitNumber(port: number, direction: 'ingress' | 'egress'): bigint {
 /** `note` goes into the rows. */
 export function endpointLimits(
   { workload, ep, port }: { readonly workload: WorkloadEndpoint; readonly ep: number; readonly port: number },
-  settings: LimitSettings,
+  settings: LimitFeatures,
   note: string,
 ): EndpointLimits {
   const rows: Row[] = [];
   const notEnforced: string[] = [];
-  const { qos, nats = [] } = workload;
+  const { qos } = workload;
 
   const limit = (direction: 'ingress' | 'egress'): bigint => {
     if (qos === undefined) return 0n;
@@ -94,11 +88,6 @@ export function endpointLimits(
   const from = { extras: limit('egress') };
 
   const dscp = workload.dscps?.[0];
-  // Felix's setting FloatingIPs, by default Disabled; OpenStack's endpoints have them always.
-  if (nats.length > 0 && (settings.floatingIps || workload.id.orchestratorId === 'openstack')) {
-    const external = nats.map((nat) => nat.external).join(', ');
-    notEnforced.push(`floating IPs (${external}): this target does not translate addresses for endpoints`);
-  }
   if (dscp === undefined) return { from, to, rows, notEnforced };
   if (!Number.isInteger(dscp) || dscp < 0 || dscp > 63) {
     notEnforced.push(`DSCP ${dscp}: values are 0 to 63`);

@@ -9,7 +9,7 @@ import { makePacket } from '../../../src/packet/describe';
 import type { Packet } from '../../../src/packet/packet';
 import { addExtension, addOptions, damage, mapAddress } from './malformed';
 import type { Random } from './random';
-import { HOMES, MACS, MTU, PORT } from './rows';
+import { FLOATING, HOMES, MACS, MTU, PORT } from './rows';
 
 export interface Injected {
   readonly kind: Kind;
@@ -159,13 +159,14 @@ function followUp(random: Random, kind: Kind, passed: readonly Passed[]): Inject
     case 'related-error': {
       const family: Family = packet.src.includes(':') ? 'v6' : 'v4';
       // From the destination itself, or from a router on the way, back to the source; or, wrongly, to another address.
-      const src = random.chance(0.6) ? packet.dst : random.pick(HOMES[former.outPort]![family]);
-      const dst = random.chance(0.9) ? packet.src : randomWay(random, family).dst;
+      const quoted = { ...fieldsOf(packet), ...translated(random, packet) };
+      const src = random.chance(0.6) ? quoted.dst : random.pick(HOMES[former.outPort]![family]);
+      const dst = random.chance(0.9) ? quoted.src : randomWay(random, family).dst;
       return build(random, kind, former.outPort, {
         src,
         dst,
         ...errorFields(random, family),
-        inner: fieldsOf(packet),
+        inner: quoted,
       });
     }
     case 'fragment-of-passed': {
@@ -254,9 +255,19 @@ function fieldsOf(packet: Packet): Fields {
   return { src, dst, proto, sport, dport, icmpType, icmpCode, icmpId, tcpFlags, sctpChunk, ttl, payload };
 }
 
+/** The ends as the receiver knows them: mostly with the pod's own address, and its floating IP where it sends. */
+function translated(random: Random, { src, dst }: Packet): { readonly src: string; readonly dst: string } {
+  const own = Object.keys(FLOATING).filter((external) => FLOATING[external] === src);
+  return {
+    src: own.length > 0 && random.chance(0.5) ? random.pick(own) : src,
+    dst: random.chance(0.95) ? (FLOATING[dst] ?? dst) : dst,
+  };
+}
+
 /** Ports swapped, flags and types as the peer would set them (and sometimes not). */
 function answer(random: Random, packet: Packet): Fields {
-  const { src, dst, sport, dport } = packet;
+  const { sport, dport } = packet;
+  const { src, dst } = translated(random, packet);
   const opposites: Readonly<Record<number, number>> = {
     8: 0,
     13: 14,
@@ -296,7 +307,9 @@ function randomWay(random: Random, family: Family = randomFamily(random)): Way {
   const from = random.chance(0.93) ? port : random.pick(everyPort);
   const reachable = [PORT.uplink, PORT.host, PORT.podA, PORT.podB, PORT.podC];
   const to = random.chance(0.97) ? random.pick(reachable) : PORT.disabled;
-  return { port, src: random.pick(HOMES[from]![family]), dst: random.pick(HOMES[to]![family]) };
+  const floating = Object.keys(FLOATING).filter((address) => address.includes(':') === (family === 'v6'));
+  const dst = random.chance(0.2) ? random.pick(floating) : random.pick(HOMES[to]![family]);
+  return { port, src: random.pick(HOMES[from]![family]), dst };
 }
 
 function randomFamily(random: Random): Family {

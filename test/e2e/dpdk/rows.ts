@@ -33,6 +33,20 @@ export const HOMES: Readonly<
   [PORT.disabled]: { v4: ['10.0.0.6'], v6: ['fd00::6'] },
 };
 
+/** Whose each floating IP is: pod A has two of a family, the last ones lead to an endpoint that is down, and nowhere. */
+export const FLOATING: Readonly<Record<string, string>> = {
+  '198.51.100.1': '10.0.0.1',
+  '198.51.100.11': '10.0.0.1',
+  '198.51.100.2': '10.0.0.2',
+  '198.51.100.6': '10.0.0.6',
+  '198.51.100.9': '10.9.9.9',
+  '2001:db8:f::1': 'fd00::1',
+  '2001:db8:f::11': 'fd00::1',
+  '2001:db8:f::2': 'fd00::2',
+  '2001:db8:f::6': 'fd00::6',
+  '2001:db8:f::9': 'fd09::9',
+};
+
 const EP = { [PORT.podA]: 11, [PORT.podB]: 12, [PORT.podC]: 0x01000013 } as const;
 const PODS = [PORT.podA, PORT.podB, PORT.podC] as const;
 
@@ -76,6 +90,12 @@ export function halves(address: string): readonly [bigint, bigint] {
   return [bits >> 64n, bits & ONES[64]];
 }
 
+/** Both halves, and once more as it stands in a packet of IPv4. */
+function thrice(address: string): readonly bigint[] {
+  const [hi, lo] = halves(address);
+  return [hi, lo, address.includes(':') ? 0n : lo & ONES[32]];
+}
+
 export function randomRows(random: Random): readonly TableRow[] {
   return [...topology(), ...addressLabels(random), ...portLabels(random), ...diagrams(random)];
 }
@@ -115,6 +135,10 @@ function topology(): TableRow[] {
     row('port_in', [exact(disabled, 32)], 'from_disabled'),
     row('local', address('10.0.0.6'), 'to_disabled'),
     row('local', address('fd00::6'), 'to_disabled'),
+    ...Object.entries(FLOATING).map(([external, internal]) => {
+      const first = Object.keys(FLOATING).find((candidate) => FLOATING[candidate] === internal)!;
+      return row('local', address(external), 'to_floating', ...[internal, first].flatMap(thrice));
+    }),
     prioritised('pod_source_prefix', [exact(ep, 32), ...prefix('10.1.0.0', 96 + 16)], 5, 'source_prefix_ok'),
     prioritised('pod_source_prefix', [exact(ep, 32), ...prefix('fd01::', 16)], 9, 'source_prefix_ok'),
     ...[1, 3].map((source) =>
@@ -176,7 +200,7 @@ function addressLabels(random: Random): TableRow[] {
 
 function labelsOfPage(random: Random, page: number): TableRow[] {
   const own = exact(page, 32);
-  const all = Object.values(HOMES).flatMap(({ v4, v6 }) => [...v4, ...v6]);
+  const all = [...Object.values(HOMES).flatMap(({ v4, v6 }) => [...v4, ...v6]), ...Object.keys(FLOATING)];
   const single = all
     .filter(() => random.chance(0.5))
     .map((a) => row('addr_labels', [own, ...address(a)], 'set_labels', ...words(someLabels(random, 0.5))));

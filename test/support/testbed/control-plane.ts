@@ -155,6 +155,7 @@ function apiserverArguments(
     `--cert-dir=${certificates}`,
     `--token-auth-file=${tokens}`,
     '--authorization-mode=RBAC',
+    '--allow-privileged=true',
     '--endpoint-reconciler-type=none',
     '--disable-admission-plugins=ServiceAccount',
     '--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112',

@@ -1,4 +1,4 @@
-/** Limits, DSCP and floating IPs of endpoints as rows, and what is said to be not enforced. */
+/** Limits and DSCP of endpoints as rows, and what is said to be not enforced. */
 import type { QosLimits, WorkloadEndpoint } from '../../../src/model/model';
 import { buildCatalogue } from '../../../src/p4target/catalogue';
 import { loadP4DpdkPipeline, P4_DPDK_METERS } from '../../../src/p4target/p4-dpdk/adapter';
@@ -159,15 +159,6 @@ test('DSCP, with the pools of the cluster', () => {
     expect(about(wrong, 'pod_dscp', 'cluster_pools')).toEqual([]);
     expect(whatNot(wrong)).toEqual([`DSCP ${dscp}: values are 0 to 63`]);
   }
-});
-
-test('floating IPs are said where Felix would have them, and DSCP of host endpoints', () => {
-  const nats = [{ external: '192.0.2.9', internal: '10.65.0.10' }];
-  const enabled = { config: { FloatingIPs: 'enabled' } };
-  expect(whatNot(rowsOf({ nats }))).toEqual([]);
-  expect(whatNot(rowsOf({ nats }, enabled))).toEqual([expect.stringMatching(/^floating IPs \(192.0.2.9\)/)]);
-  const id = { orchestratorId: 'openstack', workloadId: 'vm', endpointId: 'eth0' };
-  expect(whatNot(rowsOf({ nats, id }))).toHaveLength(1);
 });
 
 test('every table and meter that rows are written to is in the pipeline', () => {
