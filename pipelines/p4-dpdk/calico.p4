@@ -101,8 +101,6 @@ const bit<8> REASON_AGAIN = 0xff;
 // Of the sender's extras.
 const bit<32> MARK_DSCP = 0x80000000;
 const bit<32> LIMIT_NUMBER = 0x000007ff;
-// In the place of the receiver's limit, so that the packets of pods pay nothing for it: the packet goes into a tunnel.
-const bit<32> MARK_TUNNEL = 0x80000000;
 
 // A node id from here on is a leaf, which denies, from NODE_UNMATCHED on one that leaves the packet to others, from NODE_ALLOW on
 // one that allows; the low bits are the outcome (docs/design.md).
@@ -353,7 +351,8 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     // dst, src: of the frame that leaves; inner_dst, inner_src: of the frame within; mtu: the largest packet that fits into the tunnel.
     action to_vxlan4(PortId_t port, bit<48> dst, bit<48> src, bit<32> src_ip, bit<32> dst_ip, bit<32> vni, bit<16> dport, bit<48> inner_dst, bit<48> inner_src, bit<32> mtu) {
         send_to_port(port);
-        h.flow.limit_to = MARK_TUNNEL;
+        h.flow.limit_to = 0;
+        h.translation.setValid();
         h.tunnelled.setValid();
         h.link.setValid();
         h.link.dst = dst;
@@ -371,7 +370,8 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     }
     action to_vxlan6(PortId_t port, bit<48> dst, bit<48> src, bit<64> src_hi, bit<64> src_lo, bit<64> dst_hi, bit<64> dst_lo, bit<32> vni, bit<16> dport, bit<48> inner_dst, bit<48> inner_src, bit<32> mtu) {
         send_to_port(port);
-        h.flow.limit_to = MARK_TUNNEL;
+        h.flow.limit_to = 0;
+        h.translation.setValid();
         h.tunnelled.setValid();
         h.link.setValid();
         h.link.dst = dst;
@@ -391,7 +391,8 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     }
     action to_ipip(PortId_t port, bit<48> dst, bit<48> src, bit<32> src_ip, bit<32> dst_ip, bit<32> mtu) {
         send_to_port(port);
-        h.flow.limit_to = MARK_TUNNEL;
+        h.flow.limit_to = 0;
+        h.translation.setValid();
         h.tunnelled.setValid();
         h.link.setValid();
         h.link.dst = dst;
@@ -460,7 +461,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     action peer() {}
     action stranger() {}
     table tunnel_peer {
-        key = { h.flow.src_hi : exact @name("src_hi"); h.flow.src_lo : exact @name("src_lo"); h.flow.proto : exact @name("proto"); }
+        key = { h.tunnel.src_hi : exact @name("src_hi"); h.tunnel.src_lo : exact @name("src_lo"); h.tunnel.proto : exact @name("proto"); }
         actions = { peer; @defaultonly stranger; }
         default_action = stranger;
         size = 8192;
@@ -1022,8 +1023,11 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         }                                                               \
     }
 
-// From a node that we know?
-#define TUNNEL_PEER                                                     \
+// From a node that we know? The key is written in different words at the two places: p4c would copy its parts together in metadata.
+#define TUNNEL_PEER(SRC_HI, SRC_LO, PROTO)                              \
+    h.tunnel.src_hi = SRC_HI;                                           \
+    h.tunnel.src_lo = SRC_LO;                                           \
+    h.tunnel.proto = PROTO;                                             \
     if (tunnel_peer.apply().miss) {                                     \
         m.reason = REASON_TUNNEL;                                       \
     }
@@ -1035,11 +1039,10 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     h.outer6.setInvalid();                                              \
     h.vxlan.setInvalid();
 
-// The headers around a packet, of which the action of next_hop has written the addresses. HOP: what the time to live changes by on
-// the way. As Linux with the devices that Calico makes: outer DSCP 0, ECN of the packet (RFC 6040, compatibility mode), no DF around VXLAN
+// The headers around a packet, of which the action of next_hop has written the addresses. As Linux with the devices that Calico makes: outer DSCP 0, ECN of the packet (RFC 6040, compatibility mode), no DF around VXLAN
 // and that of the packet around IPIP, time to live 64 around VXLAN and that of the packet around IPIP. The UDP checksum is 0 over IPv4; over
 // IPv6 it is known where the packet's own checksum is (all that this one covers sums up to 0 but the headers).
-#define ENCAPSULATE(HOP)                                                \
+#define ENCAPSULATE                                                      \
     h.sums.setValid();                                                  \
     if (h.vxlan.isValid()) {                                            \
         checksum.clear();                                               \
@@ -1083,7 +1086,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             h.ethernet.setInvalid();                                    \
             h.outer4.protocol = 4;                                      \
             if (h.ipv4.isValid()) {                                     \
-                h.outer4.ttl = h.ipv4.ttl + HOP;                        \
+                h.outer4.ttl = h.ipv4.ttl;                              \
                 h.outer4.flags_offset = h.ipv4.flags_offset & 0x4000;   \
             } else {                                                    \
                 m.reason = REASON_ROUTE;                                \
@@ -1126,11 +1129,10 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         }                                                               \
         h.vxlan.length = h.outer6.payload_len;                          \
         if (h.sums.known == 1) {                                        \
-            h.sums.ttl = h.ipv6.hop_limit + HOP;                        \
             h.sums.next = (bit<16>) h.ipv6.next_header;                 \
             h.sums.pair = (bit<16>) h.ipv6.next_header;                 \
             h.sums.pair = h.sums.pair << 8;                             \
-            h.sums.pair = h.sums.pair | (bit<16>) h.sums.ttl;           \
+            h.sums.pair = h.sums.pair | (bit<16>) h.ipv6.hop_limit;           \
             h.pseudo.setValid();                                        \
             h.pseudo.src_hi = h.outer6.src_hi;                          \
             h.pseudo.src_lo = h.outer6.src_lo;                          \
@@ -1384,7 +1386,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                             m.reason = REASON_TUNNEL;
                         } else {
                             m.least = m.least + 42;
-                            TUNNEL_PEER
+                            TUNNEL_PEER(h.flow.src_hi, h.flow.src_lo, h.flow.proto)
                             if (h.ethernet.dst != h.tunnel.mac || h.within.dst != h.tunnel.inner_mac || h.within.vni != h.tunnel.vni) {
                                 m.reason = REASON_TUNNEL;
                             }
@@ -1448,7 +1450,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                             m.reason = REASON_TUNNEL;
                         } else {
                             m.least = m.least + 20;
-                            TUNNEL_PEER
+                            TUNNEL_PEER(0, h.flow.src_lo | IPV4_MAPPED, 4)
                             if (h.ethernet.dst != h.tunnel.mac) {
                                 m.reason = REASON_TUNNEL;
                             }
@@ -2042,20 +2044,13 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     POD_DSCP
                 }
             }
-            // The limit of what the pod gets; packets into tunnels have their mark there.
+            // The limit of what the pod gets.
             if (h.flow.limit_to != 0) {
-                if (h.flow.limit_to >= MARK_TUNNEL) {
-                    if (m.ip_len <= m.mtu) {
-                        ENCAPSULATE(0xff)
-                    } else {
-                        NO_TUNNEL
-                    }
-                } else {
-                    LIMIT(h.flow.limit_to, m.target)
-                }
+                LIMIT(h.flow.limit_to, m.target)
             }
             if (m.ip_len > m.mtu) {
                 m.passed = PASSED_TOO_BIG;
+                NO_TUNNEL
                 if (host_stack.apply().miss) {
                     m.reason = REASON_STACK;
                 }
@@ -2075,14 +2070,6 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 if (h.flow.limit_to != 0) {
                     LIMIT(h.flow.limit_to, m.target)
                 }
-            } else if (m.target == SIDE_UPLINK) {
-                if (h.flow.limit_to >= MARK_TUNNEL) {
-                    if (m.ip_len <= m.mtu) {
-                        ENCAPSULATE(0)
-                    } else {
-                        m.reason = REASON_STACK;
-                    }
-                }
             } else if (h.kernel.isValid()) {
                 // Out of the cluster by way of the kernel.
                 if (h.flow.extras >= MARK_DSCP) {
@@ -2091,9 +2078,20 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             }
         }
 
+        // ---- what few packets need: one question for all of it ----
         if (h.translation.isValid()) {
             if (way != WAY_NONE && m.reason == REASON_NONE) {
-                FLOATING_IPS
+                if (h.floating.isValid() || h.answer.isValid() || h.own.isValid() || h.piece.isValid()) {
+                    FLOATING_IPS
+                }
+                if (h.link.isValid()) {
+                    // From the host: its routes have the sizes of tunnels, and there is nobody to tell.
+                    if (m.ip_len > m.mtu) {
+                        m.reason = REASON_STACK;
+                    } else {
+                        ENCAPSULATE
+                    }
+                }
             }
         }
 

@@ -270,6 +270,9 @@ header dscp_t {
 
 // What packets of a tunnel that ends here must be like, as tunnel_here says.
 header tunnel_t {
+    bit<64> src_hi;          // key of tunnel_peer
+    bit<64> src_lo;
+    bit<8>  proto;
     bit<48> mac;
     bit<48> inner_mac;
     bit<32> vni;
@@ -319,7 +322,7 @@ struct headers_t {
     walk_t          walk;
     pseudo_t        pseudo;
     dscp_t          dscp;
-    translation_t   translation; // valid: an address has to be looked at, at the end
+    translation_t   translation; // valid: an address has to be looked at, at the end, or the packet goes into a tunnel
     floating_t      floating;    // valid: it was sent to a floating IP, and the flow has the pod's own address
     address_t       answer;      // valid: it is of a connection to this floating IP, and goes back
     address_t       own;         // valid: the connection's entry of its own direction says that it is to this floating IP
