@@ -72,6 +72,8 @@ struct spec {
 	struct block *blocks;
 	uint32_t block_count;
 	bool recirculates;
+	/* The four bytes go in front of the packet again where it is told to recirculate, so that other packets pay nothing for it. */
+	bool slot_again;
 	/* Somewhere a register is written with two constants. */
 	bool writes_constants;
 	uint32_t generated_labels;
@@ -621,7 +623,7 @@ static void put_reception(struct spec *s, const struct instruction *rx)
 	const char *port = operand(rx, 1);
 
 	put_line(s, rx->line);
-	if (s->recirculates) {
+	if (s->recirculates && !s->slot_again) {
 		/* The four bytes stand before the packet on its first pass only. */
 		put(s, number, "\trecircid m." RESERVED "pass");
 		put(s, number, "\tjmpeq " RESERVED "FIRST m." RESERVED "pass 0x0");
@@ -632,7 +634,7 @@ static void put_reception(struct spec *s, const struct instruction *rx)
 		put(s, number, "\textract h." RESERVED "SLOT");
 	}
 	put(s, number, "\tmov %s h." RESERVED "SLOT.port", port);
-	if (s->recirculates)
+	if (s->recirculates && !s->slot_again)
 		put(s, number, "\t" RESERVED "AGAIN : mov m." RESERVED "pass 0x0");
 }
 
@@ -641,7 +643,7 @@ static uint32_t first_of_transmission(const struct spec *s, const struct instruc
 {
 	uint32_t first = tx;
 
-	while (!s->recirculates && first > 0 && !list[first].label && is(operand(&list[first - 1], 0), "emit"))
+	while ((!s->recirculates || s->slot_again) && first > 0 && !list[first].label && is(operand(&list[first - 1], 0), "emit"))
 		first--;
 	return first;
 }
@@ -663,8 +665,24 @@ static int put_port_check(struct spec *s, const struct instruction *first, const
 	snprintf(label, size, RESERVED "TX_%u", s->generated_labels++);
 	put(s, number, "\t%s%sjmplt %s %s 0x%x", first->label ? first->label : "", first->label ? " : " : "", label, port,
 	    s->slots);
+	/* Whether or not it has a port: one that recirculates is put together here, too. */
+	for (const struct instruction *i = first; s->slot_again && i < tx; i++)
+		put_labelled(s, i, NULL);
 	put(s, number, "\ttx 0x%x", s->slots);
 	return 0;
+}
+
+static void put_recirculation(struct spec *s, const struct instruction *i)
+{
+	uint32_t number = s->lines[i->line].number;
+	char label[32];
+
+	snprintf(label, sizeof(label), RESERVED "PASS_%u", s->generated_labels++);
+	put(s, number, "\t%s%srecircid m." RESERVED "pass", i->label ? i->label : "", i->label ? " : " : "");
+	put(s, number, "\tjmplt %s m." RESERVED "pass 0x%x", label, PASSES_MAX);
+	put(s, number, "\tdrop");
+	put_labelled(s, i, label);
+	put(s, number, "\temit h." RESERVED "SLOT");
 }
 
 static int put_variable_extract(struct spec *s, const struct instruction *i)
@@ -722,6 +740,10 @@ static int put_apply(struct spec *s, const struct instruction *list, uint32_t co
 			put_constant_write(s, &list[i]);
 			continue;
 		}
+		if (s->slot_again && is(name, "recirculate")) {
+			put_recirculation(s, &list[i]);
+			continue;
+		}
 		put_line(s, list[i].line);
 	}
 	return 0;
@@ -770,6 +792,38 @@ static int put_all(struct spec *s, struct instruction **lists, const uint32_t *c
 	return s->no_memory ? no_memory(s) : 0;
 }
 
+static bool jumps_back(const struct instruction *list, uint32_t at)
+{
+	for (uint32_t i = 0; i <= at; i++)
+		if (list[i].label && is(list[i].label, operand(&list[at], 1)))
+			return true;
+	return false;
+}
+
+/*
+ * One recirculate, which no packet passes twice or behind an emit: what stands there is done once and first. Else the program asks
+ * for the number of the pass at every reception.
+ */
+static bool can_put_slot_again(const struct spec *s, struct instruction **lists, const uint32_t *counts)
+{
+	uint32_t found = 0;
+
+	for (uint32_t b = 0; b < s->block_count; b++) {
+		bool emitted = false;
+
+		for (uint32_t i = 0; i < counts[b]; i++) {
+			const char *name = operand(&lists[b][i], 0);
+
+			emitted |= is(name, "emit");
+			if (is(name, "recirculate") && (!s->blocks[b].is_apply || emitted || found++))
+				return false;
+			if (s->blocks[b].is_apply && starts(name, "jmp") && jumps_back(lists[b], i))
+				return false;
+		}
+	}
+	return found == 1;
+}
+
 static int check_and_put(struct spec *s, struct instruction **lists, uint32_t *counts)
 {
 	for (uint32_t b = 0; b < s->block_count; b++) {
@@ -780,6 +834,7 @@ static int check_and_put(struct spec *s, struct instruction **lists, uint32_t *c
 			return -1;
 		s->out->reach = larger(s->out->reach, most.extracted);
 	}
+	s->slot_again = can_put_slot_again(s, lists, counts);
 	if (s->metadata->bytes + (s->recirculates ? 4 : 0) + (s->writes_constants ? 8 : 0) > STRUCT_MAX_BYTES)
 		return FAIL_AT(s, s->metadata->line,
 			       "no room in the metadata for what the engine adds (4 bytes to recirculate, 8 to write constants to registers)");

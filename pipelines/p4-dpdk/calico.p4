@@ -42,6 +42,16 @@ const bit<8> STAGE_FORWARD_IN = 8;
 const bit<8> STAGE_FORWARD_OUT = 9;
 const bit<8> STAGE_FORWARD_OTHER = 10;
 const bit<8> STAGE_EGRESS_TO_HOST = 11;
+// At tunnels, where only the host endpoint of all interfaces has a say.
+const bit<8> STAGE_TUNNEL_PRE_DNAT = 12;
+const bit<8> STAGE_TUNNEL_HOST_IN = 13;
+const bit<8> STAGE_TUNNEL_HOST_OUT = 14;
+const bit<8> STAGE_TUNNEL_FORWARD_IN = 15;
+const bit<8> STAGE_TUNNEL_FORWARD_OUT = 16;
+
+// What a route says about the next hop. NONE: no route; BLACKHOLE: the address is of the cluster, and nobody has it.
+const bit<8> HOP_NONE = 0;
+const bit<8> HOP_BLACKHOLE = 0xff;
 
 // What the packet is for connection tracking.
 const bit<8> KIND_ARP = 0;          // these two ask about neighbours on the link
@@ -84,6 +94,9 @@ const bit<8> REASON_HOST_POLICY = 24;
 const bit<8> PASSED_UNTRACKED = 25;
 const bit<8> REASON_LIMIT = 26;
 const bit<8> REASON_TRANSLATION = 27;
+const bit<8> REASON_TUNNEL = 28;
+// No reason: the packet came in a tunnel, and is looked at a second time without it.
+const bit<8> REASON_AGAIN = 0xff;
 
 // Of the sender's extras.
 const bit<32> MARK_DSCP = 0x80000000;
@@ -290,6 +303,168 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         actions = { in_pool; @defaultonly in_no_pool; }
         default_action = in_no_pool;
         size = 256;
+    }
+
+    // ---- routes to other nodes --------------------------------------------------------------------------------
+    // The next hop is known by its address, and by what leads to it (kind: 1 the link, 2 VXLAN, 3 IPIP, 4 a tunnel of the
+    // kernel's), so that a route does not depend on numbers.
+    action via(bit<8> kind, bit<64> hop_hi, bit<64> hop_lo) {
+        h.hop.kind = kind;
+        h.hop.hop_hi = hop_hi;
+        h.hop.hop_lo = hop_lo;
+    }
+    action blackhole() {
+        h.hop.kind = HOP_BLACKHOLE;
+    }
+    action no_remote_address() {}
+    table remote_address {
+        key = { h.flow.dst_hi : exact @name("dst_hi"); h.flow.dst_lo : exact @name("dst_lo"); }
+        actions = { via; blackhole; @defaultonly no_remote_address; }
+        default_action = no_remote_address;
+        size = 8192;
+    }
+    action block_via(bit<8> kind, bit<64> hop_hi, bit<64> hop_lo) {
+        h.hop.kind = kind;
+        h.hop.hop_hi = hop_hi;
+        h.hop.hop_lo = hop_lo;
+    }
+    action block_blackhole() {
+        h.hop.kind = HOP_BLACKHOLE;
+    }
+    action no_remote_block() {
+        h.hop.kind = HOP_NONE;
+    }
+    table remote_block {
+        key = { h.flow.dst_hi : ternary @name("hi"); h.flow.dst_lo : ternary @name("lo"); }
+        actions = { block_via; block_blackhole; @defaultonly no_remote_block; }
+        default_action = no_remote_block;
+        size = 8192;
+    }
+    action to_link(PortId_t port, bit<48> dst, bit<48> src, bit<32> mtu) {
+        send_to_port(port);
+        h.flow.limit_to = 0;
+        h.ethernet.dst = dst;
+        h.ethernet.src = src;
+        m.mtu = mtu;
+        m.target = SIDE_UPLINK;
+    }
+    // dst, src: of the frame that leaves; inner_dst, inner_src: of the frame within; mtu: the largest packet that fits into the tunnel.
+    action to_vxlan4(PortId_t port, bit<48> dst, bit<48> src, bit<32> src_ip, bit<32> dst_ip, bit<32> vni, bit<16> dport, bit<48> inner_dst, bit<48> inner_src, bit<32> mtu) {
+        send_to_port(port);
+        h.flow.limit_to = 0;
+        h.translation.setValid();
+        h.tunnelled.setValid();
+        h.link.setValid();
+        h.link.dst = dst;
+        h.link.src = src;
+        h.outer4.setValid();
+        h.outer4.src = src_ip;
+        h.outer4.dst = dst_ip;
+        h.vxlan.setValid();
+        h.vxlan.dport = dport;
+        h.vxlan.vni = vni << 8;
+        h.ethernet.dst = inner_dst;
+        h.ethernet.src = inner_src;
+        m.mtu = mtu;
+        m.target = SIDE_UPLINK;
+    }
+    action to_vxlan6(PortId_t port, bit<48> dst, bit<48> src, bit<64> src_hi, bit<64> src_lo, bit<64> dst_hi, bit<64> dst_lo, bit<32> vni, bit<16> dport, bit<48> inner_dst, bit<48> inner_src, bit<32> mtu) {
+        send_to_port(port);
+        h.flow.limit_to = 0;
+        h.translation.setValid();
+        h.tunnelled.setValid();
+        h.link.setValid();
+        h.link.dst = dst;
+        h.link.src = src;
+        h.outer6.setValid();
+        h.outer6.src_hi = src_hi;
+        h.outer6.src_lo = src_lo;
+        h.outer6.dst_hi = dst_hi;
+        h.outer6.dst_lo = dst_lo;
+        h.vxlan.setValid();
+        h.vxlan.dport = dport;
+        h.vxlan.vni = vni << 8;
+        h.ethernet.dst = inner_dst;
+        h.ethernet.src = inner_src;
+        m.mtu = mtu;
+        m.target = SIDE_UPLINK;
+    }
+    action to_ipip(PortId_t port, bit<48> dst, bit<48> src, bit<32> src_ip, bit<32> dst_ip, bit<32> mtu) {
+        send_to_port(port);
+        h.flow.limit_to = 0;
+        h.translation.setValid();
+        h.tunnelled.setValid();
+        h.link.setValid();
+        h.link.dst = dst;
+        h.link.src = src;
+        h.outer4.setValid();
+        h.outer4.src = src_ip;
+        h.outer4.dst = dst_ip;
+        m.mtu = mtu;
+        m.target = SIDE_UPLINK;
+    }
+    // The kernel has the tunnel: it looks at size and time to live.
+    action to_stack_hop(PortId_t port, bit<48> dst, bit<48> src) {
+        send_to_port(port);
+        h.tunnelled.setValid();
+        h.kernel.setValid();
+        h.ethernet.dst = dst;
+        h.ethernet.src = src;
+        m.host_from_pods = 1;
+        m.target = SIDE_HOST;
+    }
+    action no_hop() {
+        m.target = SIDE_NONE;
+    }
+    table next_hop {
+        key = { h.hop.kind : exact @name("kind"); h.hop.hop_hi : exact @name("hop_hi"); h.hop.hop_lo : exact @name("hop_lo"); }
+        actions = { to_link; to_vxlan4; to_vxlan6; to_ipip; to_stack_hop; @defaultonly no_hop; }
+        default_action = no_hop;
+        size = 8192;
+    }
+    // What leaves the pools of these sources gets the node's address: the kernel does that.
+    action masquerade(PortId_t port, bit<48> dst, bit<48> src) {
+        send_to_port(port);
+        h.kernel.setValid();
+        h.ethernet.dst = dst;
+        h.ethernet.src = src;
+        m.host_from_pods = 1;
+        m.target = SIDE_HOST;
+    }
+    action keep_source() {}
+    table masquerade_pools {
+        key = { h.flow.src_hi : ternary @name("hi"); h.flow.src_lo : ternary @name("lo"); }
+        actions = { masquerade; @defaultonly keep_source; }
+        default_action = keep_source;
+        size = 256;
+    }
+
+    // ---- tunnels that end here ---------------------------------------------------------------------------------
+    action ends_here(bit<48> mac, bit<48> inner_mac, bit<32> vni) {
+        h.tunnel.mac = mac;
+        h.tunnel.inner_mac = inner_mac;
+        h.tunnel.vni = vni << 8;
+    }
+    action no_tunnel() {}
+    table tunnel_here {
+        key = {
+            h.flow.port : exact @name("port");
+            h.flow.dst_hi : exact @name("dst_hi");
+            h.flow.dst_lo : exact @name("dst_lo");
+            h.flow.proto : exact @name("proto");
+            h.flow.dport : exact @name("dport");
+        }
+        actions = { ends_here; @defaultonly no_tunnel; }
+        default_action = no_tunnel;
+        size = 64;
+    }
+    action peer() {}
+    action stranger() {}
+    table tunnel_peer {
+        key = { h.tunnel.src_hi : exact @name("src_hi"); h.tunnel.src_lo : exact @name("src_lo"); h.tunnel.proto : exact @name("proto"); }
+        actions = { peer; @defaultonly stranger; }
+        default_action = stranger;
+        size = 8192;
     }
 
     // A packet that can not be routed because its time is over or it is too big: the host's stack makes the ICMP error.
@@ -811,6 +986,174 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         }                                                                                           \
     }
 
+// The type of service, and the checksum with it: RFC 1624. p4c leaves out set_state in silence: the old checksum comes in as what it is the
+// sum of.
+#define SET_TOS(TOS)                                                    \
+    h.dscp.setValid();                                                  \
+    h.dscp.old_word = (bit<16>) h.ipv4.tos;                             \
+    h.ipv4.tos = TOS;                                                   \
+    h.dscp.new_word = (bit<16>) h.ipv4.tos;                             \
+    h.dscp.complement = h.ipv4.checksum ^ 0xffff;                       \
+    checksum.clear();                                                   \
+    checksum.add(h.dscp.complement);                                    \
+    checksum.subtract(h.dscp.old_word);                                 \
+    checksum.add(h.dscp.new_word);                                      \
+    h.ipv4.checksum = checksum.get();
+
+// The DSCP that a pod's packets out of the cluster get.
+#define POD_DSCP                                                        \
+    if (cluster_pools.apply().miss) {                                   \
+        h.dscp.setValid();                                              \
+        if (pod_dscp.apply().hit) {                                     \
+            if (h.ipv4.isValid()) {                                     \
+                h.dscp.old_word = (bit<16>) h.ipv4.tos;                 \
+                h.ipv4.tos = h.ipv4.tos & 0x03;                         \
+                h.ipv4.tos = h.ipv4.tos | h.dscp.tos;                   \
+                h.dscp.new_word = (bit<16>) h.ipv4.tos;                 \
+                h.dscp.complement = h.ipv4.checksum ^ 0xffff;           \
+                checksum.clear();                                       \
+                checksum.add(h.dscp.complement);                        \
+                checksum.subtract(h.dscp.old_word);                     \
+                checksum.add(h.dscp.new_word);                          \
+                h.ipv4.checksum = checksum.get();                       \
+            } else {                                                    \
+                h.ipv6.version_class_flow = h.ipv6.version_class_flow & 0xf03fffff;         \
+                h.ipv6.version_class_flow = h.ipv6.version_class_flow | h.dscp.traffic_class; \
+            }                                                           \
+        }                                                               \
+    }
+
+// From a node that we know? The key is written in different words at the two places: p4c would copy its parts together in metadata.
+#define TUNNEL_PEER(SRC_HI, SRC_LO, PROTO)                              \
+    h.tunnel.src_hi = SRC_HI;                                           \
+    h.tunnel.src_lo = SRC_LO;                                           \
+    h.tunnel.proto = PROTO;                                             \
+    if (tunnel_peer.apply().miss) {                                     \
+        m.reason = REASON_TUNNEL;                                       \
+    }
+
+// The packet becomes an ordinary one again.
+#define NO_TUNNEL                                                       \
+    h.link.setInvalid();                                                \
+    h.outer4.setInvalid();                                              \
+    h.outer6.setInvalid();                                              \
+    h.vxlan.setInvalid();
+
+// The headers around a packet, of which the action of next_hop has written the addresses. As Linux with the devices that Calico makes: outer DSCP 0, ECN of the packet (RFC 6040, compatibility mode), no DF around VXLAN
+// and that of the packet around IPIP, time to live 64 around VXLAN and that of the packet around IPIP. The UDP checksum is 0 over IPv4; over
+// IPv6 it is known where the packet's own checksum is (all that this one covers sums up to 0 but the headers).
+#define ENCAPSULATE                                                      \
+    h.sums.setValid();                                                  \
+    if (h.vxlan.isValid()) {                                            \
+        checksum.clear();                                               \
+        checksum.add(h.flow.src_lo);                                    \
+        checksum.add(h.flow.dst_lo);                                    \
+        checksum.add(h.flow.sport);                                     \
+        checksum.add(h.flow.dport);                                     \
+        h.vxlan.sport = checksum.get();                                 \
+        h.vxlan.sport = h.vxlan.sport | 0x8000;                         \
+        h.vxlan.checksum = 0;                                           \
+        h.vxlan.flags = 0x08000000;                                     \
+    }                                                                   \
+    if (h.outer4.isValid()) {                                           \
+        h.link.ether_type = 0x0800;                                     \
+        h.outer4.version_ihl = 0x45;                                    \
+        h.outer4.flags_offset = 0;                                      \
+        h.outer4.ttl = 64;                                              \
+        h.outer4.protocol = 17;                                         \
+        if (h.ipv4.isValid()) {                                         \
+            h.outer4.tos = h.ipv4.tos & 0x03;                           \
+            if (h.outer4.tos == 3) {                                    \
+                h.outer4.tos = 2;                                       \
+            }                                                           \
+            h.outer4.id = h.ipv4.id;                                    \
+            h.outer4.total_len = h.ipv4.total_len + 20;                 \
+        } else {                                                        \
+            h.outer4.tos = 0;                                           \
+            h.sums.ecn = h.ipv6.version_class_flow & 0x00300000;        \
+            if (h.sums.ecn == 0x00100000) {                             \
+                h.outer4.tos = 1;                                       \
+            } else if (h.sums.ecn != 0) {                               \
+                h.outer4.tos = 2;                                       \
+            }                                                           \
+            h.outer4.id = 0;                                            \
+            h.outer4.total_len = h.ipv6.payload_len + 60;               \
+        }                                                               \
+        if (h.vxlan.isValid()) {                                        \
+            h.outer4.total_len = h.outer4.total_len + 30;               \
+            h.vxlan.length = h.outer4.total_len - 20;                   \
+        } else {                                                        \
+            h.ethernet.setInvalid();                                    \
+            h.outer4.protocol = 4;                                      \
+            if (h.ipv4.isValid()) {                                     \
+                h.outer4.ttl = h.ipv4.ttl;                              \
+                h.outer4.flags_offset = h.ipv4.flags_offset & 0x4000;   \
+            } else {                                                    \
+                m.reason = REASON_ROUTE;                                \
+            }                                                           \
+        }                                                               \
+        h.outer4.checksum = 0;                                          \
+        checksum.clear();                                               \
+        checksum.add(h.outer4);                                         \
+        h.outer4.checksum = checksum.get();                             \
+    } else {                                                            \
+        h.link.ether_type = 0x86dd;                                     \
+        h.outer6.version_class_flow = 0x60000000;                       \
+        h.outer6.next_header = 17;                                      \
+        h.outer6.hop_limit = 64;                                        \
+        h.sums.known = 0;                                               \
+        if (h.ipv6.isValid()) {                                         \
+            h.sums.ecn = h.ipv6.version_class_flow & 0x00300000;        \
+            if (h.sums.ecn == 0x00300000) {                             \
+                h.sums.ecn = 0x00200000;                                \
+            }                                                           \
+            h.outer6.version_class_flow = h.outer6.version_class_flow | h.sums.ecn; \
+            h.outer6.payload_len = h.ipv6.payload_len + 70;             \
+            if (m.fragment == FRAGMENT_NONE) {                          \
+                if (h.flow.proto == 6 || h.flow.proto == 58) {          \
+                    h.sums.known = 1;                                   \
+                } else if (h.flow.proto == 17) {                        \
+                    if (h.udp.checksum != 0) {                          \
+                        h.sums.known = 1;                               \
+                    }                                                   \
+                }                                                       \
+            }                                                           \
+        } else {                                                        \
+            h.sums.ttl = h.ipv4.tos & 0x03;                             \
+            if (h.sums.ttl == 1) {                                      \
+                h.outer6.version_class_flow = 0x60100000;               \
+            } else if (h.sums.ttl != 0) {                               \
+                h.outer6.version_class_flow = 0x60200000;               \
+            }                                                           \
+            h.outer6.payload_len = h.ipv4.total_len + 30;               \
+        }                                                               \
+        h.vxlan.length = h.outer6.payload_len;                          \
+        if (h.sums.known == 1) {                                        \
+            h.sums.next = (bit<16>) h.ipv6.next_header;                 \
+            h.sums.pair = (bit<16>) h.ipv6.next_header;                 \
+            h.sums.pair = h.sums.pair << 8;                             \
+            h.sums.pair = h.sums.pair | (bit<16>) h.ipv6.hop_limit;           \
+            h.pseudo.setValid();                                        \
+            h.pseudo.src_hi = h.outer6.src_hi;                          \
+            h.pseudo.src_lo = h.outer6.src_lo;                          \
+            h.pseudo.dst_hi = h.outer6.dst_hi;                          \
+            h.pseudo.dst_lo = h.outer6.dst_lo;                          \
+            h.pseudo.length = (bit<32>) h.vxlan.length;                 \
+            h.pseudo.next_header = 17;                                  \
+            checksum.clear();                                           \
+            checksum.add(h.pseudo);                                     \
+            checksum.add(h.vxlan);                                      \
+            checksum.add(h.ethernet);                                   \
+            checksum.add(h.ethernet.ether_type);                        \
+            checksum.add(h.ipv6.version_class_flow);                    \
+            checksum.add(h.sums.pair);                                  \
+            checksum.subtract(h.sums.next);                             \
+            h.vxlan.checksum = checksum.get();                          \
+            if (h.vxlan.checksum == 0) {                                \
+                h.vxlan.checksum = 0xffff;                              \
+            }                                                           \
+        }                                                               \
+    }
 // ---- floating IPs --------------------------------------------------------------------------------------------------
 // The flow has the pod's own address from here on; policy that comes before translation in Linux, untracked and preDNAT, sees the other.
 #define DESTINATION(ADDRESS_HI, ADDRESS_LO)                             \
@@ -1033,6 +1376,39 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             m.kind = KIND_EITHER;
             m.timer = TIMER_SET;
             m.lifetime = LIFETIME_30S;
+            // The shape of VXLAN. Fragments are no packets of a tunnel, nor is what lies in one.
+            if (h.within.flags == 0x08000000) {
+                if (m.reason == REASON_NONE && m.fragment == FRAGMENT_NONE) {
+                    h.flow.port = (bit<32>) istd.input_port;
+                    h.tunnel.setValid();
+                    if (tunnel_here.apply().hit) {
+                        if (h.tunnelled.isValid()) {
+                            m.reason = REASON_TUNNEL;
+                        } else {
+                            m.least = m.least + 42;
+                            TUNNEL_PEER(h.flow.src_hi, h.flow.src_lo, h.flow.proto)
+                            if (h.ethernet.dst != h.tunnel.mac || h.within.dst != h.tunnel.inner_mac || h.within.vni != h.tunnel.vni) {
+                                m.reason = REASON_TUNNEL;
+                            }
+                            if (m.ip_len < m.least) {
+                                m.reason = REASON_TUNNEL;
+                            }
+                            if (m.reason == REASON_NONE) {
+                                m.reason = REASON_AGAIN;
+                                h.ethernet.ether_type = ETHERTYPE_AGAIN;
+                                m.room = m.ip_len;
+                                if (h.ipv4.isValid()) {
+                                    m.again = AGAIN_VXLAN4;
+                                    m.room = m.room - 50;
+                                } else {
+                                    m.again = AGAIN_VXLAN6;
+                                    m.room = m.room - 70;
+                                }
+                            }
+                        }
+                    }
+                }
+            }
         } else if (h.sctp.isValid()) {
             h.flow.sport = h.sctp.sport;
             h.flow.dport = h.sctp.dport;
@@ -1062,6 +1438,34 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 // Other extension headers: the transport behind them was not parsed, so no rule could see it.
                 if (h.flow.proto == 0 || h.flow.proto == 43 || h.flow.proto == 44 || h.flow.proto == 51 || h.flow.proto == 60 || h.flow.proto == 135 || h.flow.proto == 139 || h.flow.proto == 140) {
                     m.reason = REASON_UNSUPPORTED;
+                }
+            }
+            // IPIP.
+            if (h.flow.proto == 4) {
+                if (h.ipv4.isValid() && m.reason == REASON_NONE && m.fragment == FRAGMENT_NONE) {
+                    h.flow.port = (bit<32>) istd.input_port;
+                    h.tunnel.setValid();
+                    if (tunnel_here.apply().hit) {
+                        if (h.tunnelled.isValid()) {
+                            m.reason = REASON_TUNNEL;
+                        } else {
+                            m.least = m.least + 20;
+                            TUNNEL_PEER(0, h.flow.src_lo | IPV4_MAPPED, 4)
+                            if (h.ethernet.dst != h.tunnel.mac) {
+                                m.reason = REASON_TUNNEL;
+                            }
+                            if (m.ip_len < m.least) {
+                                m.reason = REASON_TUNNEL;
+                            }
+                            if (m.reason == REASON_NONE) {
+                                m.reason = REASON_AGAIN;
+                                h.ethernet.ether_type = ETHERTYPE_AGAIN;
+                                m.again = AGAIN_IPIP;
+                                m.room = m.ip_len;
+                                m.room = m.room - 20;
+                            }
+                        }
+                    }
                 }
             }
             if (h.arp.isValid()) {
@@ -1100,6 +1504,9 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 // ---- neighbours: pods and host are told that every address but their own ones is at m.mac, the uplink
                 // that the node's own ones are ----
                 m.passed = PASSED_ANSWERED;
+                if (h.tunnelled.isValid()) {
+                    m.reason = REASON_NEIGHBOUR;
+                }
                 // Is it a question that can be answered? Then the address that it asks about is looked at as a source.
                 if (m.kind == KIND_ARP) {
                     if (h.ethernet.dst != m.mac && h.ethernet.dst != 0xffffffffffff) {
@@ -1217,7 +1624,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 m.reason = REASON_MAC;
             } else {
                 if (m.source == SIDE_POD) {
-                    if (pod_source.apply().miss) {
+                    if (pod_source.apply().hit) {} else {
                         if (pod_source_prefix.apply().miss) {
                             m.reason = REASON_SOURCE;
                         }
@@ -1231,16 +1638,100 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     }
                 } else if (m.source == SIDE_HOST) {
                     host_address.apply();
+                } else if (h.tunnelled.isValid()) {
+                    // ---- out of a tunnel: the sender's claims about itself ----
+                    if (m.ip_len > m.room) {
+                        m.reason = REASON_TUNNEL;
+                    }
+                    // Linux takes nothing in from another node that says it is from an address of this one.
+                    host_address.apply();
+                    if (m.own == 1) {
+                        m.reason = REASON_SOURCE;
+                    }
+                    // Congestion on the way between the nodes (RFC 6040): who can not hear of it loses the packet.
+                    h.sums.setValid();
+                    h.sums.ecn = 0;
+                    if (h.was4.isValid()) {
+                        h.sums.ttl = h.was4.tos & 0x03;
+                        if (h.sums.ttl == 3) {
+                            h.sums.ecn = 0x00300000;
+                        }
+                    } else {
+                        h.sums.ecn = h.was6.version_class_flow & 0x00300000;
+                    }
+                    if (h.sums.ecn == 0x00300000) {
+                        if (h.ipv4.isValid()) {
+                            h.sums.ttl = h.ipv4.tos & 0x03;
+                            if (h.sums.ttl == 0) {
+                                m.reason = REASON_TUNNEL;
+                            } else {
+                                SET_TOS(h.ipv4.tos | 0x03)
+                            }
+                        } else {
+                            h.sums.ecn = h.ipv6.version_class_flow & 0x00300000;
+                            if (h.sums.ecn == 0) {
+                                m.reason = REASON_TUNNEL;
+                            } else {
+                                h.ipv6.version_class_flow = h.ipv6.version_class_flow | 0x00300000;
+                            }
+                        }
+                    }
                 }
 
                 // ---- destination ----
                 if (m.reason == REASON_NONE) {
                     local.apply();
                     if (m.target >= SIDE_NONE) {
+                        // ---- to another node, or out of the cluster ----
+                        h.hop.setValid();
                         if (m.target == SIDE_FLOATING) {
                             FLOATING_DESTINATION
-                        } else if (default_route.apply().miss) {
-                            m.reason = REASON_ROUTE;
+                        } else if (m.source == SIDE_UPLINK) {
+                            if (default_route.apply().miss) {
+                                m.reason = REASON_ROUTE;
+                            }
+                        } else {
+                            bit<8> may_leave = 1;
+                            if (remote_address.apply().miss) {
+                                if (remote_block.apply().hit) {
+                                    may_leave = 0;
+                                }
+                            } else if (m.source == SIDE_HOST) {
+                                may_leave = 0;
+                            } else if (h.hop.kind == HOP_BLACKHOLE) {
+                                may_leave = 0;
+                            }
+                            // Addresses of pods stay within the pools: what leaves them goes by the kernel, which gives it the node's. That
+                            // holds for what goes to other nodes themselves, too.
+                            bit<8> leaves = 0;
+                            if (may_leave == 1) {
+                                if (cluster_pools.apply().miss) {
+                                    if (m.source == SIDE_POD || m.own == 0) {
+                                        if (masquerade_pools.apply().hit) {
+                                            leaves = 1;
+                                        }
+                                    }
+                                }
+                            }
+                            if (leaves == 1) {
+                                // From the kernel, with the address that it should have changed.
+                                if (m.source == SIDE_HOST) {
+                                    m.reason = REASON_SOURCE;
+                                }
+                            } else if (h.hop.kind == HOP_NONE) {
+                                if (default_route.apply().miss) {
+                                    m.reason = REASON_ROUTE;
+                                }
+                            } else if (h.hop.kind == HOP_BLACKHOLE) {
+                                m.reason = REASON_ROUTE;
+                            } else if (next_hop.apply().miss) {
+                                m.reason = REASON_ROUTE;
+                            } else if (m.source == SIDE_HOST) {
+                                // The kernel has its tunnels itself.
+                                if (h.kernel.isValid()) {
+                                    m.reason = REASON_ROUTE;
+                                }
+                            }
                         }
                     }
                     if (m.target > SIDE_HOST) {
@@ -1255,11 +1746,21 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                             if (m.ttl < 2) {
                                 way = WAY_NONE;
                                 m.passed = PASSED_TTL;
+                                NO_TUNNEL
                                 if (host_stack.apply().miss) {
                                     m.reason = REASON_STACK;
                                 }
                             } else {
                                 way = WAY_ROUTED;
+                            }
+                        } else if (m.source == SIDE_UPLINK) {
+                            // What is for a tunnel of ours and was no packet of it: the host's stack must not take it for one.
+                            if (h.flow.proto == 17 || h.flow.proto == 4) {
+                                h.flow.port = (bit<32>) istd.input_port;
+                                h.tunnel.setValid();
+                                if (tunnel_here.apply().hit) {
+                                    m.reason = REASON_TUNNEL;
+                                }
                             }
                         }
                     }
@@ -1280,25 +1781,30 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 // ---- untracked policy of the uplink: each packet, before connections are looked at ----
                 if (m.source != SIDE_POD) {
                     if (m.source == SIDE_UPLINK || m.target == SIDE_UPLINK || h.floating.isValid()) {
-                        bit<8> untracked = STAGE_UNTRACKED_IN;
-                        if (m.source == SIDE_HOST) {
-                            untracked = STAGE_UNTRACKED_OUT;
-                        }
-                        h.walk.setValid();
-                        DESTINATION(h.floating.was_hi, h.floating.was_lo)
-                        WALK(0, untracked)
-                        DESTINATION(h.floating.hi, h.floating.lo)
-                        // One that is not looked up.
-                        if (h.walk.node >= NODE_ALLOW) {
-                            m.passed = PASSED_UNTRACKED;
-                            m.kind = KIND_OPENS;
-                            // Nobody translates it.
-                            if (h.floating.isValid()) {
-                                m.reason = REASON_ROUTE;
+                        // At tunnels there is none.
+                        if (h.tunnelled.isValid()) {} else {
+                            h.walk.setValid();
+                            h.walk.ep = 0;
+                            h.walk.direction = STAGE_UNTRACKED_IN;
+                            if (m.source == SIDE_HOST) {
+                                h.walk.direction = STAGE_UNTRACKED_OUT;
                             }
-                        } else if (h.walk.node < NODE_UNMATCHED) {
-                            m.kind = KIND_OPENS;
-                            DENY(REASON_HOST_POLICY)
+                            DESTINATION(h.floating.was_hi, h.floating.was_lo)
+                            endpoint_root.apply();
+                            LEVELS
+                            DESTINATION(h.floating.hi, h.floating.lo)
+                            // One that is not looked up.
+                            if (h.walk.node >= NODE_ALLOW) {
+                                m.passed = PASSED_UNTRACKED;
+                                m.kind = KIND_OPENS;
+                                // Nobody translates it.
+                                if (h.floating.isValid()) {
+                                    m.reason = REASON_ROUTE;
+                                }
+                            } else if (h.walk.node < NODE_UNMATCHED) {
+                                m.kind = KIND_OPENS;
+                                DENY(REASON_HOST_POLICY)
+                            }
                         }
                     }
                 }
@@ -1390,24 +1896,39 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     h.walk.setValid();
                     bit<8> first = STAGE_NONE;
                     bit<8> second = STAGE_NONE;
+                    bit<8> before = STAGE_NONE;
                     if (m.passed == PASSED_NEW) {
                         if (m.source == SIDE_POD) {
                             first = STAGE_EGRESS;
                             if (m.target == SIDE_POD) {
                                 second = STAGE_INGRESS;
-                            } else if (m.target == SIDE_UPLINK) {
+                            } else if (h.tunnelled.isValid()) {
+                                second = STAGE_TUNNEL_FORWARD_OUT;
+                            } else if (m.target == SIDE_UPLINK || h.kernel.isValid()) {
                                 second = STAGE_FORWARD_OUT;
                             } else {
                                 first = STAGE_EGRESS_TO_HOST;
                             }
                         } else if (m.source == SIDE_UPLINK) {
                             first = STAGE_HOST_IN;
+                            before = STAGE_PRE_DNAT;
                             if (m.target == SIDE_POD) {
                                 first = STAGE_FORWARD_IN;
                                 second = STAGE_INGRESS;
                             }
+                            if (h.tunnelled.isValid()) {
+                                before = STAGE_TUNNEL_PRE_DNAT;
+                                if (first == STAGE_HOST_IN) {
+                                    first = STAGE_TUNNEL_HOST_IN;
+                                } else {
+                                    first = STAGE_TUNNEL_FORWARD_IN;
+                                }
+                            }
                         } else if (m.target == SIDE_UPLINK) {
                             first = STAGE_HOST_OUT;
+                            if (h.tunnelled.isValid()) {
+                                first = STAGE_TUNNEL_HOST_OUT;
+                            }
                         } else if (m.target == SIDE_POD && m.own == 0) {
                             // The node itself may always talk to its pods: Calico does not police that direction.
                             first = STAGE_FORWARD_OTHER;
@@ -1422,7 +1943,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                             }
                         } else if (m.source == SIDE_UPLINK) {
                             DESTINATION(h.floating.was_hi, h.floating.was_lo)
-                            WALK(0, STAGE_PRE_DNAT)
+                            WALK(0, before)
                             DESTINATION(h.floating.hi, h.floating.lo)
                             if (h.walk.node >= NODE_ALLOW) {
                                 first = STAGE_NONE;
@@ -1517,38 +2038,19 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
 
         // ---- routed: one hop less, if it fits ----
         if (way == WAY_ROUTED && m.reason == REASON_NONE) {
+            // The DSCP of what a pod sends out of the cluster.
+            if (h.flow.extras >= MARK_DSCP) {
+                if (m.target == SIDE_UPLINK && m.ip_len <= m.mtu) {
+                    POD_DSCP
+                }
+            }
             // The limit of what the pod gets.
             if (h.flow.limit_to != 0) {
                 LIMIT(h.flow.limit_to, m.target)
             }
-            // The DSCP of what a pod sends out of the cluster.
-            if (h.flow.extras >= MARK_DSCP) {
-                if (m.target == SIDE_UPLINK && m.ip_len <= m.mtu) {
-                    if (cluster_pools.apply().miss) {
-                        h.dscp.setValid();
-                        if (pod_dscp.apply().hit) {
-                            if (h.ipv4.isValid()) {
-                                h.dscp.old_word = (bit<16>) h.ipv4.tos;
-                                h.ipv4.tos = h.ipv4.tos & 0x03;
-                                h.ipv4.tos = h.ipv4.tos | h.dscp.tos;
-                                h.dscp.new_word = (bit<16>) h.ipv4.tos;
-                                // RFC 1624. p4c leaves out set_state in silence: the old checksum comes in as what it is the sum of.
-                                h.dscp.complement = h.ipv4.checksum ^ 0xffff;
-                                checksum.clear();
-                                checksum.add(h.dscp.complement);
-                                checksum.subtract(h.dscp.old_word);
-                                checksum.add(h.dscp.new_word);
-                                h.ipv4.checksum = checksum.get();
-                            } else {
-                                h.ipv6.version_class_flow = h.ipv6.version_class_flow & 0xf03fffff;
-                                h.ipv6.version_class_flow = h.ipv6.version_class_flow | h.dscp.traffic_class;
-                            }
-                        }
-                    }
-                }
-            }
             if (m.ip_len > m.mtu) {
                 m.passed = PASSED_TOO_BIG;
+                NO_TUNNEL
                 if (host_stack.apply().miss) {
                     m.reason = REASON_STACK;
                 }
@@ -1568,17 +2070,35 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 if (h.flow.limit_to != 0) {
                     LIMIT(h.flow.limit_to, m.target)
                 }
+            } else if (h.kernel.isValid()) {
+                // Out of the cluster by way of the kernel.
+                if (h.flow.extras >= MARK_DSCP) {
+                    POD_DSCP
+                }
             }
         }
 
+        // ---- what few packets need: one question for all of it ----
         if (h.translation.isValid()) {
             if (way != WAY_NONE && m.reason == REASON_NONE) {
-                FLOATING_IPS
+                if (h.floating.isValid() || h.answer.isValid() || h.own.isValid() || h.piece.isValid()) {
+                    FLOATING_IPS
+                }
+                if (h.link.isValid()) {
+                    // From the host: its routes have the sizes of tunnels, and there is nobody to tell.
+                    if (m.ip_len > m.mtu) {
+                        m.reason = REASON_STACK;
+                    } else {
+                        ENCAPSULATE
+                    }
+                }
             }
         }
 
         if (m.reason == REASON_NONE) {
             reasons.count((bit<32>) m.passed);
+        } else if (m.reason == REASON_AGAIN) {
+            recirculate();
         } else {
             reasons.count((bit<32>) m.reason);
             drop_packet();
@@ -1588,6 +2108,12 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
 
 control MainDeparser(packet_out pkt, in headers_t h, in metadata_t m, in pna_main_output_metadata_t ostd) {
     apply {
+        if (h.link.isValid()) {
+            pkt.emit(h.link);
+            pkt.emit(h.outer4);
+            pkt.emit(h.outer6);
+            pkt.emit(h.vxlan);
+        }
         pkt.emit(h.ethernet);
         pkt.emit(h.arp);
         pkt.emit(h.ipv4);

@@ -72,6 +72,22 @@ header udp_t {
     bit<16> length;
     bit<16> checksum;
 }
+// What a VXLAN packet has behind it (RFC 7348): looked at only.
+header within_udp_t {
+    bit<32> flags;
+    bit<32> vni;
+    bit<48> dst;
+}
+
+// UDP and VXLAN of a tunnel: sixteen bytes, which one instruction sums up. vni: the VNI in the upper 24 bits.
+header vxlan_t {
+    bit<16> sport;
+    bit<16> dport;
+    bit<16> length;
+    bit<16> checksum;
+    bit<32> flags;
+    bit<32> vni;
+}
 
 // The common header and the start of the first chunk.
 header sctp_t {
@@ -142,15 +158,16 @@ header quoted_ipv6_t {
 
 // The packet, both families in one form: IPv4 a.b.c.d is ::ffff:a.b.c.d.
 header flow_t {
+    bit<32> dst_ep;          // endpoint id of the pod it goes to; 0: not to a pod
+    bit<32> fragment_id;
     bit<32> src_ep;          // endpoint id of the pod it came from; 0: not from a pod
     bit<64> src_hi;
     bit<64> src_lo;
     bit<64> dst_hi;
     bit<64> dst_lo;
-    bit<32> dst_ep;          // endpoint id of the pod it goes to; 0: not to a pod
-    bit<32> fragment_id;
     bit<8>  proto;
     bit<16> dport;           // 0 where the protocol has no ports; ICMP: type * 256 + code
+    bit<32> port;            // it came in by
     bit<16> sport;           // 0 where the protocol has no ports
     // Limits and DSCP of pods; written by the actions of port_in, local and default_route.
     bit<32> extras;          // of the sender: the number of the meters for what it sends, 0: no limit; plus MARK_DSCP
@@ -251,8 +268,43 @@ header dscp_t {
     bit<16> complement;
 }
 
+// What packets of a tunnel that ends here must be like, as tunnel_here says.
+header tunnel_t {
+    bit<64> src_hi;          // key of tunnel_peer
+    bit<64> src_lo;
+    bit<8>  proto;
+    bit<48> mac;
+    bit<48> inner_mac;
+    bit<32> vni;
+}
+
+// Key of next_hop.
+header hop_t {
+    bit<8>  kind;            // HOP_*
+    bit<64> hop_hi;
+    bit<64> hop_lo;
+}
+
+// Room to sum up what a tunnel's UDP checksum covers.
+header sums_t {
+    bit<8>  ttl;             // as the packet leaves
+    bit<16> pair;            // next header and hop limit
+    bit<16> next;
+    bit<8>  known;
+    bit<32> ecn;
+}
+
+// Only whether it is valid matters: a mark that nobody need clear.
+header mark_t {
+    bit<8>  unused;
+}
+
 struct headers_t {
-    ethernet_t      ethernet;
+    ethernet_t      link;             // of the frame around a tunnel's packet
+    ipv4_t          outer4;
+    ipv6_t          outer6;
+    vxlan_t         vxlan;
+    ethernet_t      ethernet;         // of the frame; in a VXLAN packet that leaves, of the frame within
     arp_t           arp;
     ipv4_t          ipv4;
     ipv6_t          ipv6;
@@ -270,11 +322,21 @@ struct headers_t {
     walk_t          walk;
     pseudo_t        pseudo;
     dscp_t          dscp;
-    translation_t   translation; // valid: an address has to be looked at, at the end
+    translation_t   translation; // valid: an address has to be looked at, at the end, or the packet goes into a tunnel
     floating_t      floating;    // valid: it was sent to a floating IP, and the flow has the pod's own address
     address_t       answer;      // valid: it is of a connection to this floating IP, and goes back
     address_t       own;         // valid: the connection's entry of its own direction says that it is to this floating IP
     address_t       piece;       // the same of `fragments`
+    ipv4_t          was4;             // the headers that a packet of a tunnel had around it
+    ipv6_t          was6;
+    vxlan_t         was_vxlan;
+    within_udp_t    within;
+    ethernet_t      inner;
+    tunnel_t        tunnel;
+    hop_t           hop;
+    sums_t          sums;
+    mark_t          tunnelled;        // from the uplink: it came out of a tunnel; else it goes into one, or one of the kernel's
+    mark_t          kernel;           // the kernel routes it on
 }
 
 struct metadata_t {
@@ -299,6 +361,10 @@ struct metadata_t {
     ExpireTimeProfileId_t lifetime;
 
     PNA_MeterColor_t colour; // of a meter
+
+    // A packet that came in a tunnel is looked at twice: what the second look is told. Not 0 between the two only.
+    bit<8>  again;           // AGAIN_*
+    bit<32> room;            // bytes that are left for the packet within
 
     bit<8>  reason;          // REASON_*: 0 as long as nothing speaks against the packet
     bit<8>  passed;          // PASSED_*: why it may go

@@ -11,6 +11,14 @@ const bit<8> FRAGMENT_NONE = 0;
 const bit<8> FRAGMENT_FIRST = 1;
 const bit<8> FRAGMENT_LATER = 2;
 
+// What the second look at a packet has to take off. The first one puts ETHERTYPE_AGAIN into the frame; on the wire it means
+// nothing, as m.again is 0 then.
+const bit<8> AGAIN_NO = 0;
+const bit<8> AGAIN_VXLAN4 = 1;
+const bit<8> AGAIN_VXLAN6 = 2;
+const bit<8> AGAIN_IPIP = 3;
+const bit<16> ETHERTYPE_AGAIN = 0;
+
 // IPv4 a.b.c.d is ::ffff:a.b.c.d.
 const bit<64> IPV4_MAPPED = 0x0000ffff00000000;
 
@@ -25,6 +33,44 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
             0x0800: ipv4;
             0x86dd: ipv6;
             0x0806: arp;
+            ETHERTYPE_AGAIN: again;
+            default: unsupported;
+        }
+    }
+
+    // The headers around a packet that came in a tunnel, which the first look has checked. They are not emitted.
+    state again {
+        transition select(m.again) {
+            AGAIN_VXLAN4: again_vxlan4;
+            AGAIN_VXLAN6: again_vxlan6;
+            AGAIN_IPIP: again_ipip;
+            default: unsupported;
+        }
+    }
+    state again_ipip {
+        m.again = AGAIN_NO;
+        pkt.extract(h.was4);
+        h.tunnelled.setValid();
+        h.ethernet.ether_type = 0x0800;
+        transition ipv4;
+    }
+    state again_vxlan4 {
+        pkt.extract(h.was4);
+        transition again_vxlan;
+    }
+    state again_vxlan6 {
+        pkt.extract(h.was6);
+        transition again_vxlan;
+    }
+    state again_vxlan {
+        m.again = AGAIN_NO;
+        pkt.extract(h.was_vxlan);
+        pkt.extract(h.inner);
+        h.tunnelled.setValid();
+        h.ethernet.ether_type = h.inner.ether_type;
+        transition select(h.inner.ether_type) {
+            0x0800: ipv4;
+            0x86dd: ipv6;
             default: unsupported;
         }
     }
@@ -141,6 +187,7 @@ parser MainParser(packet_in pkt, out headers_t h, inout metadata_t m, in pna_mai
     }
     state udp {
         pkt.extract(h.udp);
+        h.within = pkt.lookahead<within_udp_t>();
         transition accept;
     }
     state sctp {

@@ -80,6 +80,14 @@ const REASONS: ReadonlyMap<number, { readonly stage: Stage; readonly words: stri
   [25, { stage: 'route', words: 'untracked policy of the host endpoint allows it' }],
   [26, { stage: 'route', words: 'over a limit of the endpoint (packet rate or bandwidth)' }],
   [
+    28,
+    {
+      stage: 'route',
+      words:
+        'a packet for a tunnel of the node that it does not take (from no known node, another VNI or inner address, or not of the shape)',
+    },
+  ],
+  [
     27,
     {
       stage: 'conntrack',
@@ -92,8 +100,14 @@ const PASSED_UNTRACKED = 25;
 const REASON_HOST_POLICY = 24;
 const REASON_LIMIT = 26;
 const REASON_TRANSLATION = 27;
+const REASON_TUNNEL = 28;
 /** The reasons to drop that stand behind those to pass. */
-const DROPPED: ReadonlySet<number> = new Set([REASON_HOST_POLICY, REASON_LIMIT, REASON_TRANSLATION]);
+const DROPPED: ReadonlySet<number> = new Set([
+  REASON_HOST_POLICY,
+  REASON_LIMIT,
+  REASON_TRANSLATION,
+  REASON_TUNNEL,
+]);
 /** Of these the stage and the policy are those of the last program that decided. */
 const BY_POLICY: ReadonlySet<number> = new Set([7, 8, PASSED_NEW, REASON_HOST_POLICY, PASSED_UNTRACKED]);
 

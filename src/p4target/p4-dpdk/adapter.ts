@@ -79,6 +79,11 @@ const TURNS: readonly number[] = [
   1, // forward-out
   2, // forward-other
   2, // egress-to-host
+  3, // tunnel-pre-dnat
+  2, // tunnel-host-in
+  2, // tunnel-host-out
+  2, // tunnel-forward-in
+  1, // tunnel-forward-out
 ];
 
 /** Parameters that name nodes: the next one and the chain of its defaults (docs/design.md, Diagrams). */

@@ -528,7 +528,7 @@ function tiersAsked(subject: Subject): readonly TierInfo[] {
   return [...tiers, ...untrackedTiers, ...preDnatTiers, ...forwardTiers];
 }
 
-/** Stands for one program in the memory of numbers. */
+/** Stands for one program in the memory of numbers: no stage is 0, so that the uplink's 16 is nobody else's. */
 function programNumber(ep: number, stage: Stage): number {
   return 16 * ep + STAGE_NUMBERS[stage];
 }

@@ -63,7 +63,12 @@ export type HostStage =
   | 'host-out'
   | 'forward-in'
   | 'forward-out'
-  | 'forward-other';
+  | 'forward-other'
+  | TunnelStage;
+
+/** Of packets out of tunnels to other nodes, and into them: only the host endpoint of all interfaces (`*`) has a say. */
+export type TunnelStage =
+  'tunnel-pre-dnat' | 'tunnel-host-in' | 'tunnel-host-out' | 'tunnel-forward-in' | 'tunnel-forward-out';
 
 /**
  * Where a program is asked: of a workload endpoint, or of the uplink. `egress-to-host`: of pods' packets to the node, where policy of `*` for what
@@ -84,6 +89,11 @@ export const STAGE_NUMBERS: Readonly<Record<Stage, number>> = {
   'forward-out': 9,
   'forward-other': 10,
   'egress-to-host': 11,
+  'tunnel-pre-dnat': 12,
+  'tunnel-host-in': 13,
+  'tunnel-host-out': 14,
+  'tunnel-forward-in': 15,
+  'tunnel-forward-out': 16,
 };
 
 const STAGES_BY_NUMBER = new Map(

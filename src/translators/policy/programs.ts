@@ -54,7 +54,24 @@ export const UPLINK_STAGES: readonly HostStage[] = [
   'forward-in',
   'forward-out',
   'forward-other',
+  'tunnel-pre-dnat',
+  'tunnel-host-in',
+  'tunnel-host-out',
+  'tunnel-forward-in',
+  'tunnel-forward-out',
 ];
+
+/**
+ * Linux judges a tunnel's packets at its interface (vxlan.calico, tunl0, wireguard.cali), which only the endpoint of all interfaces
+ * governs: as if that were the uplink's.
+ */
+const AT_TUNNELS: Readonly<Partial<Record<HostStage, HostStage>>> = {
+  'tunnel-pre-dnat': 'pre-dnat',
+  'tunnel-host-in': 'host-in',
+  'tunnel-host-out': 'host-out',
+  'tunnel-forward-in': 'forward-in',
+  'tunnel-forward-out': 'forward-out',
+};
 
 /**
  * The ordered rules of one subject at one stage, ended by a rule that matches everything: it denies, or at the uplink leaves the
@@ -351,6 +368,12 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
         ]);
       case 'forward-other':
         return behind(forwardedBy(endpoint, direction), [unmatched({ kind: 'nothing-matched', stage })]);
+      case 'tunnel-pre-dnat':
+      case 'tunnel-host-in':
+      case 'tunnel-host-out':
+      case 'tunnel-forward-in':
+      case 'tunnel-forward-out':
+        return hostRules(endpoint, AT_TUNNELS[stage]!);
     }
   };
 
@@ -418,7 +441,8 @@ export function createPrograms(forms: Forms, context: Omit<RuleContext, 'onProbl
     of(subject, stage, own) {
       if (subject.kind === 'uplink') {
         const hostStage = stage as HostStage;
-        const endpoint = hostStage === 'forward-other' ? (subject.everywhere ?? 'none') : subject.endpoint;
+        const everywhere = hostStage === 'forward-other' || AT_TUNNELS[hostStage] !== undefined;
+        const endpoint = everywhere ? (subject.everywhere ?? 'none') : subject.endpoint;
         if (endpoint === 'none') return always(unmatched({ kind: 'no-host-endpoint' }));
         if (endpoint === 'unknown') return always([deny({ kind: 'unknown-uplink' })]);
         return hostRules(endpoint, hostStage);

@@ -7,9 +7,23 @@ import { arpFrame, solicitationFrame } from '../../../src/packet/neighbour';
 import { spellMac } from '../../../src/translators/links';
 import { makePacket } from '../../../src/packet/describe';
 import type { Packet } from '../../../src/packet/packet';
+import { encapsulate, type EncapsulationOptions, type Tunnel } from '../../../src/packet/tunnel';
 import { addExtension, addOptions, damage, mapAddress } from './malformed';
 import type { Random } from './random';
-import { FLOATING, HOMES, MACS, MTU, PORT } from './rows';
+import {
+  FLOATING,
+  HOMES,
+  HOPS,
+  MACS,
+  MTU,
+  PORT,
+  REMOTE,
+  TUNNEL_ENDS,
+  TUNNEL_MTU,
+  VNI,
+  VTEP,
+  VXLAN_PORT,
+} from './rows';
 
 export interface Injected {
   readonly kind: Kind;
@@ -49,6 +63,9 @@ export const KINDS = [
   'repeat',
   'related-error',
   'fragment-of-passed',
+  'to-other-node',
+  'tunnelled',
+  'odd-tunnel',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -139,9 +156,101 @@ export function randomPacket(random: Random, kind: Kind, passed: readonly Passed
       if (!way.src.includes(':') && random.chance(0.3)) clearDf(big.frame);
       return big;
     }
+    case 'to-other-node':
+      return toOtherNode(random);
+    case 'tunnelled':
+      return tunnelled(random, randomTunnel(random, 0));
+    case 'odd-tunnel': {
+      const { frame, ...injected } = tunnelled(random, randomTunnel(random, 0.4));
+      if (random.chance(0.5))
+        frame[random.pick([14, 16, 17, 20, 21, 23, 42, 45, 49, 54, 62, 63, 64])]! ^= 1 << random.below(8);
+      return {
+        ...injected,
+        frame: random.chance(0.1) ? frame.subarray(0, random.below(frame.length)) : frame,
+      };
+    }
     default:
       return followUp(random, kind, passed) ?? plain(tcp(random, 0x02));
   }
+}
+
+/** From a pod or the host, of any size around those of tunnels, with ECN of any kind. */
+function toOtherNode(random: Random): Injected {
+  const port = random.pick([PORT.podA, PORT.podA, PORT.podB, PORT.host]);
+  const family = randomFamily(random);
+  const headers = family === 'v4' ? 28 : 48;
+  const size = random.pick([...Object.values(TUNNEL_MTU), 100, 100, 100]) + random.below(3) - 1;
+  const built = build(random, 'to-other-node', port, {
+    src: random.pick(HOMES[port]![family]),
+    dst: random.pick(Object.values(REMOTE[family])),
+    ...random.pick([
+      { ...anyTransport(random) },
+      { proto: 'udp', ...ports(random), payload: size - headers },
+    ]),
+    ...(random.chance(0.15) ? { fragment: fragment(random, 0), payload: 16 } : {}),
+  });
+  setEcn(built.frame, random);
+  if (family === 'v4' && random.chance(0.3)) clearDf(built.frame);
+  return built;
+}
+
+/** Each part is wrong with that probability. */
+function randomTunnel(
+  random: Random,
+  wrong: number,
+): { readonly tunnel: Tunnel; readonly options: EncapsulationOptions } {
+  const family = random.chance(0.6) ? 'v4' : 'v6';
+  const odd = (): boolean => random.chance(wrong / 5);
+  const ends = {
+    src: odd() ? random.pick(HOMES[PORT.uplink]![family]) : HOPS[family],
+    dst: odd() ? random.pick(HOMES[PORT.host]![family]) : TUNNEL_ENDS[family],
+  };
+  const options = {
+    dstMac: nodeMac(random, PORT.uplink),
+    innerDstMac: spellMac(odd() ? VTEP.peer : VTEP.own),
+    sport: 40000 + random.below(5),
+    tos: random.pick([0, 0, 1, 2, 3, 3]),
+  };
+  if (family === 'v4' && random.chance(0.35)) return { tunnel: { kind: 'ipip', ...ends }, options };
+  const vni = odd() ? VNI ^ (1 << random.below(24)) : VNI;
+  return { tunnel: { kind: 'vxlan', ...ends, vni, port: odd() ? 4790 : VXLAN_PORT }, options };
+}
+
+/** What a pod of another node sends, or somebody who says so. */
+function tunnelled(
+  random: Random,
+  { tunnel, options }: { readonly tunnel: Tunnel; readonly options: EncapsulationOptions },
+): Injected {
+  const family = tunnel.kind === 'ipip' ? 'v4' : randomFamily(random);
+  const to = random.pick([PORT.podA, PORT.podA, PORT.podB, PORT.podC, PORT.host, PORT.disabled, PORT.uplink]);
+  const sender = random.chance(0.95) ? Object.values(REMOTE[family]) : HOMES[random.pick(ALL_PORTS)]![family];
+  const ip = buildFrame(
+    makePacket({
+      src: random.pick(sender),
+      dst: random.pick(HOMES[to]![family]),
+      ...anyTransport(random),
+      ttl: random.chance(0.06) ? random.below(3) : 64,
+      ...(random.chance(0.15) ? { fragment: fragment(random, random.pick([0, 0, 16])), payload: 16 } : {}),
+    }),
+  );
+  setEcn(ip, random);
+  const body = random.chance(0.05)
+    ? encapsulate(ip.subarray(14), tunnel, options).subarray(14)
+    : ip.subarray(14);
+  // From the uplink; at times from elsewhere.
+  const port = random.chance(0.95) ? PORT.uplink : random.pick(ALL_PORTS);
+  return { kind: 'tunnelled', port, frame: encapsulate(body, tunnel, options) };
+}
+
+function setEcn(frame: Uint8Array, random: Random): void {
+  const ecn = random.pick([0, 0, 1, 2, 3]);
+  const view = new DataView(frame.buffer, frame.byteOffset);
+  if (frame[12] === 0x08) {
+    // The header checksum follows: the word has grown by so much.
+    frame[15] = ecn;
+    const sum = view.getUint16(24) - ecn;
+    view.setUint16(24, sum < 0 ? sum + 0xffff : sum);
+  } else view.setUint32(14, 0x6000_0000 + ecn * 2 ** 20);
 }
 
 /** undefined when there is nothing to follow up. */

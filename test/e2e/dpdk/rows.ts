@@ -47,6 +47,36 @@ export const FLOATING: Readonly<Record<string, string>> = {
   '2001:db8:f::9': 'fd09::9',
 };
 
+/** Pods of other nodes, by what leads there. */
+export const REMOTE = {
+  v4: {
+    vxlan4: '10.5.1.1',
+    vxlan6: '10.5.2.1',
+    ipip: '10.5.3.1',
+    link: '10.5.4.1',
+    kernel: '10.5.5.1',
+    blackhole: '10.5.6.1',
+    unknown: '10.5.7.1',
+  },
+  v6: {
+    vxlan4: 'fd05:1::1',
+    vxlan6: 'fd05:2::1',
+    ipip: 'fd05:3::1',
+    link: 'fd05:4::1',
+    kernel: 'fd05:5::1',
+    blackhole: 'fd05:6::1',
+    unknown: 'fd05:7::1',
+  },
+} as const;
+export const HOPS = { v4: '172.16.5.5', v6: '2001:db8:1::5' } as const;
+/** The node's ends of tunnels. */
+export const TUNNEL_ENDS = { v4: '192.168.0.1', v6: 'fd00:f::1' } as const;
+export const VNI = 4096;
+export const VXLAN_PORT = 4789;
+export const VTEP = { own: 0x6600_0000_0001n, peer: 0x6600_0000_0002n } as const;
+/** What goes into each kind of tunnel. */
+export const TUNNEL_MTU = { vxlan4: 300, vxlan6: 280, ipip: 320 } as const;
+
 const EP = { [PORT.podA]: 11, [PORT.podB]: 12, [PORT.podC]: 0x01000013 } as const;
 const PODS = [PORT.podA, PORT.podB, PORT.podC] as const;
 
@@ -152,6 +182,7 @@ function topology(): TableRow[] {
         MTU[PORT.uplink],
       ),
     ),
+    ...tunnels(),
     row('pod_dscp', [exact(EP[PORT.podA], 32)], 'set_dscp', DSCP << 2, DSCP << 22),
     // What of the uplink's addresses is in the cluster keeps its DSCP.
     prioritised('cluster_pools', prefix('172.16.0.0', 96 + 16), 5, 'in_pool'),
@@ -160,6 +191,74 @@ function topology(): TableRow[] {
     ...[1, 2].map((target) =>
       row('host_stack', [exact(1, 8), exact(target, 8)], 'to_stack', host, MACS.host, MACS.gateway),
     ),
+  ];
+}
+
+function tunnels(): TableRow[] {
+  const { uplink, host } = PORT;
+  const hop = (kind: number, via: string): readonly SpecKey[] => [exact(kind, 8), ...address(via)];
+  const here = (dst: string, proto: number, dport: number): readonly SpecKey[] => [
+    exact(uplink, 32),
+    ...address(dst),
+    exact(proto, 8),
+    exact(dport, 16),
+  ];
+  const ends = (address4: string): bigint => halves(address4)[1] & ONES[32];
+  const link = [MACS.nextHop, MACS.uplink] as const;
+  const vxlan = [VNI, VXLAN_PORT, VTEP.peer, VTEP.own] as const;
+  const { v4, v6 } = HOPS;
+  const routes = ([4, 6] as const).flatMap((family) => {
+    const { vxlan4, vxlan6, ipip, link: onLink, kernel, blackhole, unknown } = REMOTE[`v${family}`];
+    const block = (text: string, action: string, ...params: readonly (number | bigint)[]): TableRow =>
+      prioritised('remote_block', prefix(text, family === 4 ? 96 + 24 : 32), 50, action, ...params);
+    return [
+      block(vxlan4, 'block_via', 2, ...halves(v4)),
+      row('remote_address', address(vxlan6), 'via', 2, ...halves(v6)),
+      block(ipip, 'block_via', 3, ...halves(v4)),
+      row('remote_address', address(onLink), 'via', 1, ...halves(v4)),
+      block(kernel, 'block_via', 4, ...halves(v4)),
+      family === 4
+        ? block(blackhole, 'block_blackhole')
+        : row('remote_address', address(blackhole), 'blackhole'),
+      block(unknown, 'block_via', 2, ...halves('172.16.5.99')),
+    ];
+  });
+  return [
+    ...routes,
+    row('next_hop', hop(1, v4), 'to_link', uplink, ...link, MTU[uplink]),
+    row(
+      'next_hop',
+      hop(2, v4),
+      'to_vxlan4',
+      uplink,
+      ...link,
+      ends(TUNNEL_ENDS.v4),
+      ends(v4),
+      ...vxlan,
+      TUNNEL_MTU.vxlan4,
+    ),
+    row(
+      'next_hop',
+      hop(2, v6),
+      'to_vxlan6',
+      uplink,
+      ...link,
+      ...halves(TUNNEL_ENDS.v6),
+      ...halves(v6),
+      ...vxlan,
+      TUNNEL_MTU.vxlan6,
+    ),
+    row('next_hop', hop(3, v4), 'to_ipip', uplink, ...link, ends(TUNNEL_ENDS.v4), ends(v4), TUNNEL_MTU.ipip),
+    row('next_hop', hop(4, v4), 'to_stack_hop', host, MACS.host, MACS.gateway),
+    ...([TUNNEL_ENDS.v4, TUNNEL_ENDS.v6] as const).map((end) =>
+      row('tunnel_here', here(end, 17, VXLAN_PORT), 'ends_here', MACS.uplink, VTEP.own, VNI),
+    ),
+    row('tunnel_here', here(TUNNEL_ENDS.v4, 4, 0), 'ends_here', MACS.uplink, 0, 0),
+    ...[v4, v6].map((peer) => row('tunnel_peer', [...address(peer), exact(17, 8)], 'peer')),
+    row('tunnel_peer', [...address(v4), exact(4, 8)], 'peer'),
+    // What pod B sends out of the cluster goes by the kernel; from there its addresses must not come.
+    prioritised('masquerade_pools', prefix('10.0.0.2', 128), 5, 'masquerade', host, MACS.host, MACS.gateway),
+    prioritised('masquerade_pools', prefix('fd00::2', 128), 9, 'masquerade', host, MACS.host, MACS.gateway),
   ];
 }
 
@@ -312,7 +411,7 @@ function diagrams(random: Random): TableRow[] {
 }
 
 /** `direction` of endpoint_root: the uplink's stages, and the pods' third one. */
-const UPLINK_STAGES = [3, 4, 5, 6, 7, 8, 9, 10] as const;
+const UPLINK_STAGES = [3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16] as const;
 const UNTRACKED_OUT = 4;
 const EGRESS_TO_HOST = 11;
 /** The first leaf that neither denies nor allows. */
