@@ -42,7 +42,10 @@ export const P4_DPDK_TABLES: readonly OrderedTable[] = [
   { table: 'host_stack', role: 'path' },
   // Absence: the DSCP is left as it is; of a pool: it is set in packets inside of the cluster, too.
   { table: 'pod_dscp', role: 'path' },
+  { table: 'host_dscp', role: 'path' },
   { table: 'cluster_pools', role: 'path' },
+  // Absence: what connection tracking calls invalid is dropped.
+  { table: 'invalid', role: 'path' },
   { table: 'port_in', role: 'path' },
 ];
 
