@@ -47,6 +47,11 @@ const HONOURED: Readonly<Record<string, Described>> = {
     'DROP',
     "Behind the pods' egress policy. Return is as Accept: the host's own rules are in the host's stack, which gets the packet.",
   ],
+  DisableConntrackInvalidCheck: [
+    'bool',
+    'false',
+    'With true policy judges packets that belong to no connection and can open none; TCP flags that Linux does not know are dropped all the same (decision 0004).',
+  ],
   FailsafeInboundHostPorts: [
     'text',
     'tcp:22,udp:68,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667',
@@ -93,11 +98,6 @@ const UNSUPPORTED: Readonly<Record<string, Described>> = {
     'bool',
     'false',
     'Pods are served by the P4 target, not by eBPF programs: the addresses of services are not translated.',
-  ],
-  DisableConntrackInvalidCheck: [
-    'bool',
-    'false',
-    'Packets that connection tracking calls invalid are dropped all the same (decision 0004).',
   ],
   ExternalNodesCIDRList: ['text', '', 'There are no tunnels, from external nodes either.'],
   FlowLogsGoldmaneServer: ['text', '', NO_FLOW_LOGS],

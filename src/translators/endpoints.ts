@@ -5,7 +5,7 @@
 import type { FelixModel, WorkloadEndpoint } from '../model/model';
 import { workloadKey } from '../model/model';
 import { parseCidr, type Cidr } from './address';
-import { endpointLimits, hostLimits, poolRows, type LimitFeatures, type NotEnforced } from './limits';
+import { endpointLimits, hostDscpRows, poolRows, type LimitFeatures, type NotEnforced } from './limits';
 import { felixConfiguration } from './felix-configuration';
 import { floatingIps } from './floating-ips';
 import { EMBEDDED_LINKS, parseMac, podMac, type NodeLinks } from './links';
@@ -87,7 +87,8 @@ export function endpointParts(
   problems.push(...configuration.problems);
   const parts: (readonly Row[])[] = [rows];
   const delivered = new Map<string, string>();
-  const notEnforced = hostLimits(model);
+  const hostDscp = hostDscpRows(model);
+  const notEnforced = [...hostDscp.notEnforced];
   const settings: WorkloadSettings = {
     spoofing: configuration.sourceSpoofing,
     meters: features.meters,
@@ -107,12 +108,13 @@ export function endpointParts(
     }
     parts.push(elsewhere.size === 0 ? own.rows : dedupe(own.rows.filter((row) => !elsewhere.has(row))));
   }
-  const hasDscp = parts.some((part) => part.some(({ table }) => table === 'pod_dscp'));
+  const hasDscp =
+    hostDscp.rows.length > 0 || parts.some((part) => part.some(({ table }) => table === 'pod_dscp'));
   const pools = hasDscp || network.needsPools ? poolRows(model, problems) : [];
   const ofHost = dedupe([...hostRows(model, ports, links, network, delivered, problems), ...pools]);
   const floating = floatingIps(model, endpoints, delivered);
   notEnforced.push(...floating.notEnforced);
-  parts.push([...ofHost, ...floating.rows]);
+  parts.push([...ofHost, ...hostDscp.rows, ...floating.rows, ...invalidRows(model)]);
   return { parts, problems, notEnforced };
 }
 
@@ -235,6 +237,18 @@ function makeWorkloadRows(
     rows.push(sourcePrefixRow(ep, cidr, note));
   }
   return { name, rows, deliveries, problems, notEnforced };
+}
+
+/** Felix's setting DisableConntrackInvalidCheck: what connection tracking calls invalid is not dropped for that (felix/rules/endpoints.go). */
+function invalidRows(model: FelixModel): Row[] {
+  if (!felixConfiguration(model.config).letsInvalidPass) return [];
+  return Object.entries(SIDE).map(([side, source]) => ({
+    table: 'invalid',
+    match: { source: exact(source) },
+    action: 'let_judge',
+    params: {},
+    note: `packets from the ${side} that belong to no connection`,
+  }));
 }
 
 /** DefaultEndpointToHostAction: what is returned to the host's own rules gets to the host's stack, which has them. */

@@ -1,5 +1,5 @@
 /**
- * Limits and DSCP of endpoints: the rows of packet_limits, byte_limits, pod_dscp and cluster_pools, and what of them is
+ * Limits and DSCP of endpoints: the rows of packet_limits, byte_limits, pod_dscp, host_dscp and cluster_pools, and what of them is
  * not enforced. Pure. Rules: felix/dataplane/linux/qos (bandwidth), felix/rules/endpoints.go (packet rates, connections),
  * felix/dataplane/linux/dscp_mgr.go.
  */
@@ -90,15 +90,15 @@ export function endpointLimits(
 
   const dscp = workload.dscps?.[0];
   if (dscp === undefined) return { from, to, rows, notEnforced };
-  if (!Number.isInteger(dscp) || dscp < 0 || dscp > 63) {
+  const action = setDscp(dscp);
+  if (action === undefined) {
     notEnforced.push(`DSCP ${dscp}: values are 0 to 63`);
     return { from, to, rows, notEnforced };
   }
   rows.push({
     table: 'pod_dscp',
     match: { ep: { kind: 'exact', value: BigInt(ep) } },
-    action: 'set_dscp',
-    params: { tos: BigInt(dscp << 2), traffic_class: BigInt(dscp) << 22n },
+    ...action,
     note,
   });
   return { from: { extras: from.extras | MARK_DSCP }, to, rows, notEnforced };
@@ -191,13 +191,54 @@ export function poolRows({ pools, hosts, config }: FelixModel, problems: string[
   return rows;
 }
 
-/** Host endpoints have DSCP too, which is for what the host itself sends. */
-export function hostLimits({ hostEndpoints }: FelixModel): NotEnforced[] {
-  return [...hostEndpoints.values()].flatMap(({ id, dscps }) =>
-    dscps === undefined
+/**
+ * Host endpoints have DSCP too, for what the node itself sends from the addresses that they expect. Of two for one address Linux sets one
+ * and then the other: by the text of all addresses of an endpoint, the last one stays.
+ */
+export function hostDscpRows({ hostEndpoints }: FelixModel): {
+  readonly rows: readonly Row[];
+  readonly notEnforced: readonly NotEnforced[];
+} {
+  const rows = new Map<string, Row>();
+  const notEnforced: NotEnforced[] = [];
+  const marked = [...hostEndpoints.values()].flatMap(({ id, dscps, expectedIpv4Addrs, expectedIpv6Addrs }) =>
+    dscps?.[0] === undefined
       ? []
-      : [{ endpoint: id, what: `DSCP ${dscps.join(', ')}: packets of the host keep theirs` }],
+      : [expectedIpv4Addrs, expectedIpv6Addrs].map((texts) => ({
+          id,
+          dscp: dscps[0]!,
+          texts,
+          all: texts.join(),
+        })),
   );
+  marked.sort((a, b) => (a.all < b.all ? -1 : a.all > b.all ? 1 : a.id < b.id ? -1 : 1));
+  for (const { id, dscp, texts } of marked) {
+    const action = setDscp(dscp);
+    if (action === undefined) {
+      if (texts.length > 0) notEnforced.push({ endpoint: id, what: `DSCP ${dscp}: values are 0 to 63` });
+      continue;
+    }
+    for (const text of texts) {
+      const address = parseCidr(text.split('/')[0]!);
+      if (address === undefined) {
+        notEnforced.push({ endpoint: id, what: `DSCP ${dscp} for "${text}": this is no address` });
+        continue;
+      }
+      rows.set(address.text, {
+        table: 'host_dscp',
+        match: { hi: { kind: 'exact', value: address.hi }, lo: { kind: 'exact', value: address.lo } },
+        ...action,
+        note: `host endpoint ${id}`,
+      });
+    }
+  }
+  return { rows: [...rows.values()], notEnforced };
+}
+
+/** In its place in IPv4's type of service and in the first word of IPv6; undefined where it is none. */
+function setDscp(dscp: number): Pick<Row, 'action' | 'params'> | undefined {
+  if (!Number.isInteger(dscp) || dscp < 0 || dscp > 63) return undefined;
+  return { action: 'set_dscp', params: { tos: BigInt(dscp << 2), traffic_class: BigInt(dscp) << 22n } };
 }
 
 /**

@@ -54,6 +54,9 @@ export const P4_DPDK_TABLES: readonly OrderedTable[] = [
   { table: 'host_stack', role: 'path' },
   // Absence: the DSCP is left as it is.
   { table: 'pod_dscp', role: 'path' },
+  { table: 'host_dscp', role: 'path' },
+  // Absence: what connection tracking calls invalid is dropped.
+  { table: 'invalid', role: 'path' },
   { table: 'port_in', role: 'path' },
 ];
 
