@@ -164,7 +164,7 @@ describe('the interpreter agrees with DPDK', () => {
     }
     expect(routed).toBeGreaterThan(100);
     expect(advertised).toBeGreaterThan(20);
-    expect(summed).toBeGreaterThan(20);
+    expect(summed).toBeGreaterThan(5);
     // Floating IPs: TCP, UDP, ICMP, ICMPv6.
     for (const protocol of ['IPv4 6', 'IPv4 17', 'IPv4 1', 'IPv6 6', 'IPv6 17', 'IPv6 58'])
       expect([protocol, (translated.get(protocol) ?? 0) > 10]).toEqual([protocol, true]);
