@@ -114,7 +114,8 @@ export function endpointParts(
   const ofHost = dedupe([...hostRows(model, ports, links, network, delivered, problems), ...pools]);
   const floating = floatingIps(model, endpoints, delivered);
   notEnforced.push(...floating.notEnforced);
-  parts.push([...ofHost, ...hostDscp.rows, ...floating.rows, ...invalidRows(model)]);
+  // The node's own go before, also those that Felix does not name.
+  parts.push(dedupe([...hostDscp.rows, ...floating.rows, ...ofHost, ...invalidRows(model)]));
   return { parts, problems, notEnforced };
 }
 
