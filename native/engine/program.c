@@ -8,6 +8,7 @@
 
 #include <rte_swx_table_selector.h>
 
+#include "compiled.h"
 #include "learned.h"
 #include "slots.h"
 #include "spec.h"
@@ -55,6 +56,24 @@ uint32_t selector_state(const struct program *p, uint32_t selector)
 uint32_t learner_state(const struct program *p, uint32_t learner)
 {
 	return p->table_count + p->selector_count + learner;
+}
+
+uint64_t register_read(const struct program *p, uint32_t array, uint32_t index)
+{
+	uint64_t value = 0;
+
+	if (p->machine)
+		return p->machine->registers[array][index];
+	rte_swx_ctl_pipeline_regarray_read(p->pipeline, p->regarrays[array].name, index, &value);
+	return value;
+}
+
+void register_write(struct program *p, uint32_t array, uint32_t index, uint64_t value)
+{
+	if (p->machine)
+		p->machine->registers[array][index] = value;
+	else
+		rte_swx_ctl_pipeline_regarray_write(p->pipeline, p->regarrays[array].name, index, value);
 }
 
 /* ---- what DPDK says of the program ---- */
@@ -483,6 +502,8 @@ struct program *program_build(const char *spec, uint32_t length, struct slots *s
 	if (build(p, &text, slots, f)) {
 		program_free(p);
 		p = NULL;
+	} else {
+		p->machine = compiled_machine(p);
 	}
 	spec_text_free(&text);
 	return p;
@@ -520,6 +541,7 @@ void program_free(struct program *p)
 	if (!p)
 		return;
 	free_other_copy(p);
+	compiled_free(p->machine);
 	for (uint32_t i = 0; p->tables && i < p->table_count; i++) {
 		keyed_free(&p->tables[i].keyed);
 		entries_free(&p->tables[i].entries);
