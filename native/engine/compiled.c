@@ -10,6 +10,7 @@
 #include <rte_swx_table_learner.h>
 #include <rte_swx_table_selector.h>
 
+#include "exact.h"
 #include "program.h"
 
 /* Written by the build: what it could compile, with NULL behind. */
@@ -40,7 +41,8 @@ static bool same_numbers(const struct compiled_code *c, const struct program *p)
 	for (uint32_t i = 0; same && i < c->action_count; i++)
 		same = !strcmp(c->actions[i], p->actions[i].name);
 	for (uint32_t i = 0; same && i < c->table_count; i++)
-		same = same_keyed(&c->tables[i], &p->tables[i].keyed);
+		same = same_keyed(&c->tables[i], &p->tables[i].keyed) &&
+		       c->tables[i].exact == (p->tables[i].exact && p->tables[i].ops.lkp == exact_ops.lkp);
 	for (uint32_t i = 0; same && i < c->learner_count; i++)
 		same = same_keyed(&c->learners[i], &p->learners[i].keyed);
 	for (uint32_t i = 0; same && i < c->selector_count; i++)
@@ -52,16 +54,17 @@ static bool same_numbers(const struct compiled_code *c, const struct program *p)
 	return same;
 }
 
-static const struct compiled_code *code_of(const struct program *p)
+static const struct compiled_code *code_of(const char *spec, size_t length)
 {
-	for (const struct compiled_code *const *c = compiled_codes; *c && !forbidden; c++) {
-		if ((*c)->spec_length != p->spec_length || memcmp((*c)->spec, p->spec, p->spec_length))
-			continue;
-		if (same_numbers(*c, p))
+	for (const struct compiled_code *const *c = compiled_codes; *c && !forbidden; c++)
+		if ((*c)->spec_length == length && !memcmp((*c)->spec, spec, length))
 			return *c;
-		fprintf(stderr, "engine: DPDK numbers the tables of %s in a way of its own; it is interpreted\n", (*c)->name);
-	}
 	return NULL;
+}
+
+bool compiled_has(const char *spec, size_t length)
+{
+	return code_of(spec, length) != NULL;
 }
 
 /* ---- memory ---- */
@@ -138,9 +141,16 @@ static int make_lanes(struct machine *m)
 
 struct machine *compiled_machine(const struct program *p)
 {
-	const struct compiled_code *code = code_of(p);
-	struct machine *m = code ? calloc(1, sizeof(*m)) : NULL;
+	const struct compiled_code *code = code_of(p->spec, p->spec_length);
+	struct machine *m;
 
+	if (!code)
+		return NULL;
+	if (!same_numbers(code, p)) {
+		fprintf(stderr, "engine: DPDK sees the tables of %s otherwise than its code; it is interpreted\n", code->name);
+		return NULL;
+	}
+	m = calloc(1, sizeof(*m));
 	if (!m)
 		return NULL;
 	m->code = code;

@@ -37,6 +37,8 @@ struct compiled_packet {
 struct compiled_keyed {
 	const char *name;
 	uint32_t key_offset, key_bytes;
+	/* The code looks into the table itself (exact.h). */
+	bool exact;
 };
 
 struct compiled_array {
@@ -96,6 +98,9 @@ struct machine {
 
 /* Programs are interpreted from now on, whether their code is there or not. */
 void compiled_forbid(void);
+
+/* There is code for the program. */
+bool compiled_has(const char *spec, size_t length);
 
 /* NULL: the program is to be interpreted (it is none of those linked in, is not as the code expects, or there is no memory). */
 struct machine *compiled_machine(const struct program *p);

@@ -11,11 +11,13 @@
 #include <rte_byteorder.h>
 #include <rte_cycles.h>
 #include <rte_hash_crc.h>
+#include <rte_prefetch.h>
 #include <rte_swx_ctl.h>
 #include <rte_swx_table_learner.h>
 #include <rte_swx_table_selector.h>
 
 #include "compiled.h"
+#include "exact.h"
 #include "spec.h"
 
 #define NO_LEARNER UINT32_MAX
@@ -47,6 +49,10 @@ struct lane_head {
 	uint32_t learner;
 	uint64_t time;
 	uint8_t *mailbox;
+	/* A look-up in an exact table that is under way. */
+	const struct exact *exact;
+	const struct exact_bucket *bucket;
+	uint32_t tag;
 };
 
 /* ---- fields ---- */
@@ -252,6 +258,79 @@ label: \
 	if (!m->look_up[table](m->state[table].obj, l->head.mailbox, &l->head.key, &l->head.action, &l->head.data, \
 			       &l->head.entry, &l->head.hit)) \
 		YIELD(label); \
+	found(m, &l->head, table, table)
+
+/*
+ * In an exact table: the bucket, then the entry that may be it, then whether it is. The key is made twice: it is not worth
+ * keeping, and nothing in it changes meanwhile.
+ */
+static __rte_always_inline void exact_begin(struct lane_head *l, const struct exact *t, const uint64_t *key, uint32_t words)
+{
+	l->exact = t;
+	l->tag = exact_tag(key, words);
+	l->bucket = &t->buckets[l->tag & t->bucket_mask];
+	rte_prefetch0(l->bucket);
+}
+
+static __rte_always_inline const uint8_t *exact_entry(const struct exact *t, uint32_t number)
+{
+	return t->entries + (size_t)(number - 1) * t->stride;
+}
+
+static __rte_always_inline void exact_candidate(struct lane_head *l)
+{
+	const struct exact_bucket *b = l->bucket;
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; i < EXACT_SLOTS; i++)
+		found |= (uint32_t)(b->tag[i] == l->tag) << i;
+	l->data = NULL;
+	for (; found; found &= found - 1) {
+		uint32_t number = b->entry[__builtin_ctz(found)];
+
+		if (!number)
+			continue;
+		l->data = (uint8_t *)(uintptr_t)exact_entry(l->exact, number);
+		rte_prefetch0(l->data);
+		if (l->exact->stride > RTE_CACHE_LINE_SIZE)
+			rte_prefetch0(l->data + RTE_CACHE_LINE_SIZE);
+		return;
+	}
+}
+
+static __rte_always_inline void exact_end(struct lane_head *l, const uint64_t *key, uint32_t words)
+{
+	/* Two keys with one hash, and buckets that overflow, are rare. */
+	if (l->data ? exact_differ(key, l->data, words) : l->bucket->passed)
+		l->data = (uint8_t *)(uintptr_t)exact_find(l->exact, key, l->tag);
+	l->hit = l->data != NULL;
+	if (!l->hit)
+		return;
+	l->entry = (size_t)(l->data - l->exact->entries) / l->exact->stride;
+	l->action = exact_word(l->data + 8 * words, 8);
+	l->data += 8 * words + 8;
+}
+
+#define LOOK_UP_EXACT(first, second, table, words, key) \
+	{ \
+		uint64_t k[words]; \
+\
+		key(l, k); \
+		exact_begin(&l->head, m->state[table].obj, k, words); \
+	} \
+	if (l->head.exact->count > EXACT_FEW) \
+		YIELD(first); \
+first: \
+	exact_candidate(&l->head); \
+	if (l->head.data && l->head.exact->count > EXACT_FEW) \
+		YIELD(second); \
+second: \
+	{ \
+		uint64_t k[words]; \
+\
+		key(l, k); \
+		exact_end(&l->head, k, words); \
+	} \
 	found(m, &l->head, table, table)
 
 #define LOOK_UP_LEARNED(label, number, table_count, selector_count, where) \

@@ -9,6 +9,7 @@
 #include <rte_swx_table_selector.h>
 
 #include "compiled.h"
+#include "exact.h"
 #include "learned.h"
 #include "slots.h"
 #include "spec.h"
@@ -472,6 +473,9 @@ static int build(struct program *p, const struct spec_text *text, struct slots *
 	status = rte_swx_pipeline_config(&p->pipeline, name, NODE);
 	if (status)
 		return fail(f, STATUS_SYSTEM, "no pipeline: %s", strerror(-status));
+	status = rte_swx_pipeline_table_type_register(p->pipeline, EXACT_TYPE, RTE_SWX_TABLE_MATCH_EXACT, &exact_ops);
+	if (status)
+		return fail(f, STATUS_SYSTEM, "no type of tables: %s", strerror(-status));
 	if (slots_give(slots, p->pipeline, f) || configure(p, text, f) || read_program(p, f) || make_second_copy(p, f))
 		return -1;
 	return 0;
@@ -494,7 +498,7 @@ struct program *program_build(const char *spec, uint32_t length, struct slots *s
 	}
 	memcpy(p->spec, spec, length);
 	p->spec_length = length;
-	if (spec_prepare(spec, length, slots_count(slots), &text, f)) {
+	if (spec_prepare(spec, length, slots_count(slots), compiled_has(spec, length), &text, f)) {
 		program_free(p);
 		return NULL;
 	}

@@ -1,5 +1,6 @@
 import type { AluOp, Comparison, FieldRef, Instruction, Operand, Spec } from '../spec/ast';
 import { specError } from '../spec/lines';
+import { isExact, keyWords } from './keys';
 import { address, assign, type Fields, identifier, place, value } from './operands';
 
 /** What the C of a program's blocks is written with. */
@@ -197,7 +198,9 @@ function writeTable(spec: Spec, names: Names, name: string, index: number): stri
   const look =
     table.keys.length === 0
       ? `l->head.hit = 0; found(m, &l->head, ${n}, ${n});`
-      : `LOOK_UP(turn${index}, ${n}, ${keyPlace(names, table.keys)});`;
+      : isExact(table)
+        ? `LOOK_UP_EXACT(turn${index}, last_turn${index}, ${n}, ${keyWords(table.keys).length}, key_${n});`
+        : `LOOK_UP(turn${index}, ${n}, ${keyPlace(names, table.keys)});`;
   return `/* ${name} */ ${look}${writeDispatch(names, table.actions)}`;
 }
 

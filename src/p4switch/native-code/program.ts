@@ -2,6 +2,7 @@ import type { Action, Instruction, KeyField, Spec } from '../spec/ast';
 import { checkSpecLimits } from '../spec/limits';
 import { specError } from '../spec/lines';
 import { type Fields, fieldsOf, identifier } from './operands';
+import { isExact, keyRange, writeKey } from './keys';
 import { label, type Names, writeInstruction } from './instructions';
 
 /** A spec that is to be compiled. */
@@ -32,10 +33,11 @@ export function writeProgram(source: Source, prefix: string): string {
   const scoped = (code: string): string =>
     code
       .replaceAll(/\bstruct lane\b/g, `struct ${prefix}_lane`)
-      .replaceAll(/\baction_(\d+)\b/g, `${prefix}_action_$1`);
+      .replaceAll(/\b(action|key)_(\d+)\b/g, `${prefix}_$1_$2`);
   return scoped(
     [
       writeLane(spec, fields),
+      ...[...spec.tables.values()].filter(isExact).map((t) => writeKey(t, fields, names.table(t.name))),
       ...[...spec.actions.values()]
         .filter(({ name }) => !names.idle(name))
         .map((a) => writeAction(spec, names, a)),
@@ -141,6 +143,9 @@ leave:
 function writeTables({ name, text, spec }: Source, prefix: string): string {
   const keyed = (of: Iterable<{ readonly name: string; readonly keys: readonly KeyField[] }>): string =>
     [...of].map((t) => `\t{ ${quote(t.name)}, ${keyOf(t.keys)} },\n`).join('');
+  const exact = [...spec.tables.values()].map(
+    (t) => `\t{ ${quote(t.name)}, ${keyOf(t.keys)}, ${isExact(t)} },\n`,
+  );
   const array = (
     of: Iterable<{ readonly name: string; readonly size: number; readonly initial?: bigint }>,
   ): string =>
@@ -148,7 +153,7 @@ function writeTables({ name, text, spec }: Source, prefix: string): string {
   const strings = (of: Iterable<string>): string => [...of].map((s) => `\t${quote(s)},\n`).join('');
   const lists: readonly (readonly [string, string, string, number])[] = [
     ['const char *const', 'actions', strings(spec.actions.keys()), spec.actions.size],
-    ['const struct compiled_keyed', 'tables', keyed(spec.tables.values()), spec.tables.size],
+    ['const struct compiled_keyed', 'tables', exact.join(''), spec.tables.size],
     ['const struct compiled_keyed', 'learners', keyed(spec.learners.values()), spec.learners.size],
     ['const char *const', 'selectors', strings(spec.selectors.keys()), spec.selectors.size],
     ['const struct compiled_array', 'registers', array(spec.regarrays.values()), spec.regarrays.size],
@@ -169,11 +174,9 @@ ${lists
 };`;
 }
 
-/** Where a key begins in its struct, and its bytes, with what lies between the fields. */
 function keyOf(keys: readonly KeyField[]): string {
-  const from = Math.min(...keys.map(({ field }) => field.offset));
-  const to = Math.max(...keys.map(({ field }) => field.offset + field.bits / 8));
-  return keys.length === 0 ? '0, 0' : `${from}, ${to - from}`;
+  const { from, bytes } = keyRange(keys);
+  return `${from}, ${bytes}`;
 }
 
 /** A string of C. Octal, as a hexadecimal escape would go on into what follows. */
