@@ -237,7 +237,7 @@ int main(int argc, char **argv)
 	sigset_t signals;
 
 	read_options(argc, argv, &o);
-	if (o.interpret)
+	if (o.interpret || getenv("CALICO_P4_ENGINE_INTERPRET"))
 		compiled_forbid();
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);

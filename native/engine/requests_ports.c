@@ -149,6 +149,7 @@ static void write_engine_stats(struct dataplane *d, void *argument)
 	write_u64(w, c->sleeps);
 	write_u64(w, s->no_port);
 	write_u64(w, s->malformed);
+	write_u64(w, dataplane_program(d) && dataplane_program(d)->machine);
 }
 
 int request_engine_stats(struct engine *e, struct reader *r, struct writer *w, struct failure *f)
