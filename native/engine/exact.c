@@ -2,6 +2,7 @@
 #include "exact.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -28,7 +29,7 @@ static uint8_t *entry_at(const struct exact *t, uint32_t number)
 static void read_key(const struct exact *t, const uint8_t *from, uint64_t *key)
 {
 	for (uint32_t i = 0; i < t->words; i++)
-		key[i] = exact_word(from + 8 * i, RTE_MIN(8u, t->key_bytes - 8 * i)) & t->mask[i];
+		key[i] = exact_word(from + 8 * i, RTE_MIN(8u, t->key_bytes - 8 * i));
 }
 
 /* Where the key is: its bucket and slot. */
@@ -142,6 +143,15 @@ static void destroy(void *table)
 	free(t);
 }
 
+/* For tables whose fields do not lie side by side DPDK takes another type. */
+static bool has_holes(const struct rte_swx_table_params *params)
+{
+	for (uint32_t i = 0; params->key_mask0 && i < params->key_size; i++)
+		if (params->key_mask0[i] != 0xff)
+			return true;
+	return false;
+}
+
 static void *create(struct rte_swx_table_params *params, struct rte_swx_table_entry_list *entries, const char *args, int node)
 {
 	struct exact *t = calloc(1, sizeof(*t));
@@ -150,7 +160,7 @@ static void *create(struct rte_swx_table_params *params, struct rte_swx_table_en
 	(void)args;
 	(void)node;
 	if (!t || !params->key_size || params->key_size > 8 * EXACT_WORDS_MAX || !params->n_keys_max ||
-	    params->n_keys_max > 1u << 30) {
+	    params->n_keys_max > 1u << 30 || has_holes(params)) {
 		free(t);
 		return NULL;
 	}
@@ -159,8 +169,6 @@ static void *create(struct rte_swx_table_params *params, struct rte_swx_table_en
 	t->words = (params->key_size + 7) / 8;
 	t->data_bytes = params->action_data_size;
 	t->size = params->n_keys_max;
-	for (uint32_t i = 0; i < t->key_bytes; i++)
-		t->mask[i / 8] |= (uint64_t)(params->key_mask0 ? params->key_mask0[i] : 0xff) << 8 * (i % 8);
 	/* An entry lies in as few cache lines as can be. */
 	bytes = 8 * t->words + 8 + t->data_bytes;
 	t->stride = bytes < RTE_CACHE_LINE_SIZE ? rte_align32pow2(bytes) : RTE_ALIGN_CEIL(bytes, RTE_CACHE_LINE_SIZE);

@@ -39,7 +39,6 @@ struct exact {
 	/* The last entry that was given back, as entries in a bucket; those from `used` on were never taken. */
 	uint32_t free_entry, used;
 	size_t bucket_bytes, entry_bytes;
-	uint64_t mask[EXACT_WORDS_MAX];
 };
 
 /* As DPDK knows the type. */

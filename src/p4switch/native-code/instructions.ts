@@ -199,7 +199,7 @@ function writeTable(spec: Spec, names: Names, name: string, index: number): stri
     table.keys.length === 0
       ? `l->head.hit = 0; found(m, &l->head, ${n}, ${n});`
       : isExact(table)
-        ? `LOOK_UP_EXACT(turn${index}, last_turn${index}, ${n}, ${keyWords(table.keys).length}, key_${n});`
+        ? `LOOK_UP_EXACT(turn${index}, last_turn${index}, ${n}, ${keyWords(table.keys)}, key_${n});`
         : `LOOK_UP(turn${index}, ${n}, ${keyPlace(names, table.keys)});`;
   return `/* ${name} */ ${look}${writeDispatch(names, table.actions)}`;
 }

@@ -1,9 +1,10 @@
 import type { KeyField, Table } from '../spec/ast';
 import { type Fields, place } from './operands';
 
-/** Tables that the engine keeps itself (native/engine/exact.h). */
-export function isExact(table: Table): boolean {
-  return table.keys.length > 0 && table.keys.every(({ match }) => match === 'exact');
+/** Tables that the engine keeps itself (native/engine/exact.h): their keys are exact and lie side by side. */
+export function isExact({ keys }: Table): boolean {
+  const bits = keys.reduce((sum, { field }) => sum + field.bits, 0);
+  return keys.length > 0 && keys.every(({ match }) => match === 'exact') && bits === 8 * keyRange(keys).bytes;
 }
 
 /** Where a key begins in its struct, and its bytes, with what lies between the fields. */
@@ -14,36 +15,18 @@ export function keyRange(keys: readonly KeyField[]): { readonly from: number; re
   return { from, bytes: to - from };
 }
 
-export interface KeyWord {
-  /** In the struct. */
-  readonly offset: number;
-  readonly bytes: number;
-  /** Bits that belong to the key, as the word lies in memory of a little-endian machine. */
-  readonly mask: bigint;
+/** A key is looked up in words of 8 bytes. */
+export function keyWords(keys: readonly KeyField[]): number {
+  return Math.ceil(keyRange(keys).bytes / 8);
 }
 
-/** A key as DPDK has it, in words of 8 bytes: the last one may be shorter. */
-export function keyWords(keys: readonly KeyField[]): readonly KeyWord[] {
-  const { from, bytes } = keyRange(keys);
-  return Array.from({ length: Math.ceil(bytes / 8) }, (_, word) => {
-    const length = Math.min(8, bytes - word * 8);
-    let mask = 0n;
-    for (let b = 0; b < length; b++) {
-      const at = from + word * 8 + b;
-      if (keys.some(({ field }) => field.offset <= at && at < field.offset + field.bits / 8))
-        mask |= 0xffn << BigInt(8 * b);
-    }
-    return { offset: from + word * 8, bytes: length, mask };
-  });
-}
-
-/** A function that makes the key of table number `n`. */
+/** A function that makes the key of table number `n`: its bytes as they lie in memory, the last word filled up with zeros. */
 export function writeKey(table: Table, fields: Fields, n: number): string {
-  const from = place(fields, table.keys[0]!.field);
-  const words = keyWords(table.keys).map(({ offset, bytes, mask }, word) => {
-    const whole = mask === (1n << BigInt(8 * bytes)) - 1n;
-    const cut = whole ? '' : ` & UINT64_C(0x${mask.toString(16)})`;
-    return `\tk[${word}] = get_le(${from} + ${offset}, ${bytes})${cut};\n`;
+  const base = place(fields, table.keys[0]!.field);
+  const { from, bytes } = keyRange(table.keys);
+  const words = Array.from({ length: keyWords(table.keys) }, (_, word) => {
+    const at = 8 * word;
+    return `\tk[${word}] = get_le(${base} + ${from + at}, ${Math.min(8, bytes - at)});\n`;
   });
   const head = `static __rte_always_inline void key_${n}(const struct lane *l, uint64_t *k)`;
   return `/* ${table.name} */\n${head}\n{\n${words.join('')}}`;

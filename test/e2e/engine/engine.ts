@@ -73,14 +73,15 @@ export interface RunningEngine {
   readonly ended: Promise<string>;
 }
 
-/** Starts an engine of its own on a socket in a new folder. */
+/** Starts an engine of its own on a socket in a new folder. `binary`: another one than that of `build`. */
 export async function startEngine(
   options: readonly string[] = [],
   build: Build = 'plain',
+  binary: string = engineBinary(build),
 ): Promise<RunningEngine> {
   const folder = mkdtempSync(path.join(tmpdir(), 'calico-p4-engine-'));
   const socket = path.join(folder, 'engine.sock');
-  const child = spawn(engineBinary(build), ['--socket', socket, ...options], {
+  const child = spawn(binary, ['--socket', socket, ...options], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1' },
   });
