@@ -1,0 +1,245 @@
+/**
+ * What has to be true of a cluster, whatever dataplanes its nodes have: the same assertions for a node with calico-p4 among Linux nodes,
+ * and for Linux nodes alone, which shows that it is Calico's behaviour that is asked for.
+ */
+import { describeTestbed } from '../../support/testbed/binaries';
+import {
+  type Cluster,
+  type Dataplane,
+  NAMESPACE,
+  startCluster,
+  type Station,
+} from '../../support/testbed/mixed/cluster';
+import { startLinuxNode } from '../../support/testbed/mixed/linux-node';
+import { blocksOf, type PoolKind } from '../../support/testbed/mixed/objects';
+import { onlyFrom, onlyTo } from '../../support/testbed/mixed/policies';
+import { ask, untilReach } from '../../support/testbed/mixed/reach';
+import { seenAs, startMirror } from '../../support/testbed/mixed/world';
+import { eventually } from '../../support/testbed/supervisor';
+import { startTraffic, TRAFFIC_PORT } from '../../support/testbed/traffic';
+import { startStream } from '../engine/namespaces';
+
+/** Label `app` of a pod is its name. */
+const PODS: readonly (readonly [pod: string, pool: PoolKind])[] = [
+  ['client', 'vxlan'],
+  ['web', 'vxlan'],
+  ['plain', 'plain'],
+];
+const SIDES = [
+  ['west', 'east'],
+  ['east', 'west'],
+] as const;
+
+/**
+ * @param title of the cluster
+ * @param start makes node `west` what it is at first
+ */
+export function describeCluster(title: string, start: (station: Station) => Promise<Dataplane>): void {
+  jest.setTimeout(90_000);
+  describeTestbed(title, { namespaces: true, linuxDataplane: true }, (binaries) => {
+    let cluster: Cluster;
+    const stops: (() => void | Promise<void>)[] = [];
+
+    const addPods = async (node: string): Promise<void> => {
+      for (const [pod, pool] of PODS) await addPod(node, pod, pool);
+    };
+    const addPod = async (node: string, pod: string, pool: PoolKind): Promise<void> => {
+      const name = `${node}-${pod}`;
+      await cluster.addPod(node, { name, labels: { app: name }, pool });
+    };
+    const reach = (...lines: readonly string[]): Promise<void> => untilReach(cluster, lines);
+
+    beforeAll(async () => {
+      cluster = await startCluster(binaries);
+      stops.push(() => cluster.stop());
+      await cluster.join('west', start);
+      await cluster.join('east', startLinuxNode);
+      await addPods('west');
+      await addPods('east');
+      stops.push((await startMirror(cluster.lan.world)).stop);
+    }, 120_000);
+    afterAll(async () => {
+      for (const stop of stops.reverse()) await stop();
+    }, 60_000);
+    afterEach(async () => {
+      await cluster.controlPlane.kubectl(['-n', NAMESPACE, 'delete', 'networkpolicy', '--all']);
+    });
+
+    it('pods of different nodes reach each other, through VXLAN and without', async () => {
+      await reach(
+        ...SIDES.flatMap(([from, to]) => [
+          `${from}-client -> ${to}-web: all`,
+          `${from}-plain -> ${to}-plain: all`,
+          // One way through the tunnel, the other without.
+          `${from}-client -> ${to}-plain: all`,
+          `${from}-client -> ${from}-web: all`,
+        ]),
+      );
+    });
+
+    it.each(SIDES)('byte streams go from %s to %s and back, unharmed', async (from, to) => {
+      for (const [source, target] of [
+        ['client', 'web'],
+        ['plain', 'plain'],
+      ] as const) {
+        const { addresses } = cluster.pod(`${to}-${target}`);
+        for (const address of [addresses.v4, addresses.v6]) {
+          const stream = await startStream(cluster.pod(`${from}-${source}`).space, address, TRAFFIC_PORT);
+          try {
+            for (let step = 0; step < 20; step++) await stream.progress();
+            expect(await stream.finish()).toBe('the same bytes');
+          } finally {
+            stream.kill();
+          }
+        }
+      }
+    });
+
+    it.each(SIDES)('node %s reaches its pods and those of node %s', async (from, to) => {
+      for (const pod of [`${from}-client`, `${to}-client`, `${to}-plain`]) {
+        const { addresses } = cluster.pod(pod);
+        await eventually(
+          `node ${from} to reach ${pod}`,
+          async () => {
+            const found = await ask(cluster.node(from).space, addresses);
+            if (found !== 'all') throw new Error(found);
+            return true;
+          },
+          { seconds: 15, logs: cluster.logs() },
+        );
+      }
+    });
+
+    it.each(['west', 'east'])('the world sees pods of %s as their node', async (node) => {
+      const { v4, v6 } = cluster.node(node).addresses;
+      for (const pod of ['client', 'plain'])
+        expect(await seenAs(cluster.pod(`${node}-${pod}`).space)).toBe([v4, v4, v6, v6].join(' '));
+    });
+
+    describe.each(SIDES)('policy of pods on %s about pods on %s', (here, there) => {
+      it('who may come', async () => {
+        await cluster.controlPlane.apply(onlyFrom(`${here}-web`, `${there}-client`));
+        await reach(
+          `${there}-client -> ${here}-web: all`,
+          `${there}-web -> ${here}-web: none`,
+          `${there}-plain -> ${here}-web: none`,
+          `${here}-client -> ${here}-web: none`,
+          `${here}-web -> ${there}-web: all`,
+        );
+        await cluster.controlPlane.apply(
+          onlyFrom(`${here}-web`, `${there}-web`, [['TCP', TRAFFIC_PORT]]),
+          onlyFrom(`${here}-plain`, `${there}-client`),
+        );
+        await reach(
+          `${there}-client -> ${here}-web: none`,
+          `${there}-web -> ${here}-web: tcp4 tcp6`,
+          `${there}-client -> ${here}-plain: all`,
+          `${there}-plain -> ${here}-plain: none`,
+        );
+      });
+
+      it('to whom they may go', async () => {
+        await cluster.controlPlane.apply(onlyTo(`${here}-client`, `${there}-web`));
+        await reach(
+          `${here}-client -> ${there}-web: all`,
+          `${here}-client -> ${there}-client: none`,
+          `${here}-client -> ${there}-plain: none`,
+          `${here}-web -> ${there}-client: all`,
+          `${there}-client -> ${here}-client: all`,
+        );
+        await cluster.controlPlane.apply(
+          onlyTo(`${here}-client`, `${there}-client`, [['UDP', TRAFFIC_PORT]]),
+          onlyTo(`${here}-plain`, `${there}-client`),
+        );
+        await reach(
+          `${here}-client -> ${there}-web: none`,
+          `${here}-client -> ${there}-client: udp4 udp6`,
+          `${here}-plain -> ${there}-client: all`,
+          `${here}-plain -> ${there}-plain: none`,
+        );
+      });
+    });
+
+    it('a label of a pod on the other node is enough to change who may come', async () => {
+      await cluster.controlPlane.apply(onlyFrom('west-web', 'guest'), onlyFrom('east-web', 'guest'));
+      await reach('west-client -> east-web: none', 'east-client -> west-web: none');
+      const label = (...what: readonly string[]): Promise<string> =>
+        cluster.controlPlane.kubectl(['-n', NAMESPACE, 'label', '--overwrite', 'pod', ...what]);
+      for (const pod of ['west-client', 'east-client']) await label(pod, 'app=guest');
+      await reach('west-client -> east-web: all', 'east-client -> west-web: all');
+      for (const pod of ['west-client', 'east-client']) await label(pod, `app=${pod}`);
+      await reach('west-client -> east-web: none', 'east-client -> west-web: none');
+    });
+
+    it('a node joins, and leaves; connections of others go on', async () => {
+      const traffic = await startTraffic(
+        cluster.pod('west-client').space,
+        cluster.pod('east-web').addresses.v4,
+      );
+      try {
+        await traffic.reset();
+        await cluster.join('south', startLinuxNode);
+        await addPod('south', 'client', 'vxlan');
+        await addPod('south', 'plain', 'plain');
+        await cluster.controlPlane.apply(onlyFrom('west-web', 'south-client'));
+        await reach(
+          'south-client -> west-web: all',
+          'east-client -> west-web: none',
+          'west-client -> south-client: all',
+          'south-plain -> west-plain: all',
+          'west-plain -> south-plain: all',
+        );
+        const left = (await blocksOf(cluster.controlPlane)).filter(({ node }) => node === 'south');
+        expect(left.length).toBeGreaterThanOrEqual(4);
+        const known = async (): Promise<readonly string[]> => {
+          const routes = await cluster.node('west').dataplane.routes();
+          return left.filter(({ cidr }) => routes.includes(cidr)).map(({ cidr }) => cidr);
+        };
+        expect(await known()).toHaveLength(left.length);
+        for (const pod of ['south-client', 'south-plain']) await cluster.removePod(pod);
+        await cluster.leave('south');
+        await eventually('no way to the node', async () => (await known()).length === 0 || undefined, {
+          seconds: 20,
+        });
+        expect(await lost(traffic)).toEqual(NOTHING);
+      } finally {
+        traffic.stop();
+      }
+    });
+
+    it('a node is drained and replaced by a Linux one; connections of others go on', async () => {
+      await cluster.join('north', startLinuxNode);
+      await addPod('north', 'client', 'vxlan');
+      const traffic = await startTraffic(
+        cluster.pod('north-client').space,
+        cluster.pod('east-web').addresses.v4,
+      );
+      try {
+        await traffic.reset();
+        for (const [pod] of PODS) await cluster.removePod(`west-${pod}`);
+        await cluster.stopDataplane('west');
+        await cluster.join('west', startLinuxNode);
+        await addPods('west');
+        await cluster.controlPlane.apply(onlyFrom('west-web', 'east-client'));
+        await reach(
+          'east-client -> west-web: all',
+          'north-client -> west-web: none',
+          'west-client -> north-client: all',
+          'west-plain -> east-plain: all',
+          'east-plain -> west-plain: all',
+        );
+        expect(await lost(traffic)).toEqual(NOTHING);
+      } finally {
+        traffic.stop();
+      }
+    });
+  });
+}
+
+const NOTHING = { flow: 0, stream: '', newFlows: 0 } as const;
+
+async function lost(traffic: Awaited<ReturnType<typeof startTraffic>>): Promise<object> {
+  const { flow, stream, newFlows } = await traffic.report();
+  expect(flow.sent).toBeGreaterThan(100);
+  return { flow: flow.lost, stream: stream.broken, newFlows: newFlows.lost };
+}
