@@ -32,7 +32,7 @@ const SIDES = [
 
 /**
  * @param title of the cluster
- * @param start makes node `west` what it is at first
+ * @param start makes node `west` what it is at first, and the node that joins later
  */
 export function describeCluster(title: string, start: (station: Station) => Promise<Dataplane>): void {
   jest.setTimeout(90_000);
@@ -178,12 +178,14 @@ export function describeCluster(title: string, start: (station: Station) => Prom
       );
       try {
         await traffic.reset();
-        await cluster.join('south', startLinuxNode);
+        await cluster.join('south', start);
         await addPod('south', 'client', 'vxlan');
         await addPod('south', 'plain', 'plain');
         await cluster.controlPlane.apply(onlyFrom('west-web', 'south-client'));
         await reach(
           'south-client -> west-web: all',
+          'south-client -> east-web: all',
+          'east-client -> south-client: all',
           'east-client -> west-web: none',
           'west-client -> south-client: all',
           'south-plain -> west-plain: all',
@@ -210,13 +212,17 @@ export function describeCluster(title: string, start: (station: Station) => Prom
     it('a node is drained and replaced by a Linux one; connections of others go on', async () => {
       await cluster.join('north', startLinuxNode);
       await addPod('north', 'client', 'vxlan');
-      const traffic = await startTraffic(
+      const others = await startTraffic(
         cluster.pod('north-client').space,
         cluster.pod('east-web').addresses.v4,
       );
+      const last = await startTraffic(cluster.pod('east-client').space, cluster.pod('west-web').addresses.v4);
       try {
-        await traffic.reset();
-        for (const [pod] of PODS) await cluster.removePod(`west-${pod}`);
+        await Promise.all([others.reset(), last.reset()]);
+        for (const pod of ['client', 'plain']) await cluster.removePod(`west-${pod}`);
+        expect(await lost(last)).toEqual(NOTHING);
+        last.stop();
+        await cluster.removePod('west-web');
         await cluster.stopDataplane('west');
         await cluster.join('west', startLinuxNode);
         await addPods('west');
@@ -228,9 +234,10 @@ export function describeCluster(title: string, start: (station: Station) => Prom
           'west-plain -> east-plain: all',
           'east-plain -> west-plain: all',
         );
-        expect(await lost(traffic)).toEqual(NOTHING);
+        expect(await lost(others)).toEqual(NOTHING);
       } finally {
-        traffic.stop();
+        last.stop();
+        others.stop();
       }
     });
   });

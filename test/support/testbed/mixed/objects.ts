@@ -7,6 +7,8 @@ import type { Addresses, PoolNames } from './cni';
 export const POOLS = {
   vxlan: { v4: 'vxlan-ipv4', v6: 'vxlan-ipv6' },
   plain: { v4: 'plain-ipv4', v6: 'plain-ipv6' },
+  /** Calico has no IPIP for IPv6. */
+  ipip: { v4: 'ipip-ipv4', v6: 'plain-ipv6' },
 } as const satisfies Readonly<Record<string, PoolNames>>;
 export type PoolKind = keyof typeof POOLS;
 
@@ -37,6 +39,17 @@ export function mixedClusterObjects(): readonly Manifest[] {
     }),
     ...pools,
   ];
+}
+
+/** Not among the others: Linux nodes here have no IPIP. */
+export function ipipPool(): Manifest {
+  return calico('IPPool', POOLS.ipip.v4, {
+    cidr: '10.68.0.0/16',
+    ipipMode: 'Always',
+    vxlanMode: 'Never',
+    nodeSelector: 'all()',
+    blockSize: 26,
+  });
 }
 
 /** As calico-node writes it at its start. */
