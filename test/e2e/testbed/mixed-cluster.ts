@@ -11,9 +11,11 @@ import {
   type Station,
 } from '../../support/testbed/mixed/cluster';
 import { startLinuxNode } from '../../support/testbed/mixed/linux-node';
-import { blocksOf, type PoolKind } from '../../support/testbed/mixed/objects';
+import { blocksOf, forgetNode, nodeObject, type PoolKind, POOLS } from '../../support/testbed/mixed/objects';
+import { containerIdOf } from '../../support/testbed/mixed/cni';
 import { onlyFrom, onlyTo } from '../../support/testbed/mixed/policies';
 import { ask, untilReach } from '../../support/testbed/mixed/reach';
+import { startStranger } from '../../support/testbed/mixed/stranger';
 import { seenAs, startMirror } from '../../support/testbed/mixed/world';
 import { eventually } from '../../support/testbed/supervisor';
 import { startTraffic, TRAFFIC_PORT } from '../../support/testbed/traffic';
@@ -169,6 +171,53 @@ export function describeCluster(title: string, start: (station: Station) => Prom
       await reach('west-client -> east-web: all', 'east-client -> west-web: all');
       for (const pod of ['west-client', 'east-client']) await label(pod, `app=${pod}`);
       await reach('west-client -> east-web: none', 'east-client -> west-web: none');
+    });
+
+    it('VXLAN from a station that is no node is not let in', async () => {
+      const { controlPlane, cni } = cluster;
+      const number = 60;
+      // IPAM gives addresses to nodes alone. So it was one, once.
+      await controlPlane.apply(
+        nodeObject('stranger', { v4: `192.0.2.${number}`, v6: `2001:db8::${number}` }),
+      );
+      const tunnel = (await cni.call({
+        command: 'ADD',
+        plugin: 'calico-ipam',
+        node: 'stranger',
+        containerId: containerIdOf('tunnel', 'stranger'),
+        pools: POOLS.vxlan,
+      }))!;
+      await controlPlane.kubectl(['delete', 'node', 'stranger']);
+      const stranger = startStranger(cluster.lan, number, tunnel);
+      try {
+        const asked = async (): Promise<readonly string[]> =>
+          Promise.all(
+            ['west', 'east'].map((node) => ask(stranger.space, cluster.pod(`${node}-web`).addresses)),
+          );
+        for (const node of ['west', 'east']) {
+          const { addresses } = cluster.pod(`${node}-web`);
+          stranger.aim(node, cluster.node(node).addresses.v4, addresses.v4);
+        }
+        expect(await asked()).toEqual(['none', 'none']);
+        // The same packets, when the datastore says that it is a node.
+        await controlPlane.apply(nodeObject('stranger', stranger.addresses, tunnel));
+        await eventually(
+          'the new node to be let in',
+          async () => {
+            const found = await asked();
+            if (found.some((ways) => ways !== 'tcp4 udp4 icmp4')) throw new Error(found.join(', '));
+            return true;
+          },
+          { seconds: 20, logs: cluster.logs() },
+        );
+        await controlPlane.kubectl(['delete', 'node', 'stranger']);
+        await eventually('it to be a stranger again', async () => {
+          return (await asked()).every((ways) => ways === 'none') || undefined;
+        });
+      } finally {
+        stranger.stop();
+        await forgetNode(controlPlane, 'stranger');
+      }
     });
 
     it('a node joins, and leaves; connections of others go on', async () => {
