@@ -64,7 +64,8 @@ $(STAMPS)/build: $(STAMPS)/generated $(SOURCES) tsconfig.json tsconfig.build.jso
 	npx tsc -p tsconfig.build.json
 	@touch $@
 
-$(STAMPS)/test-tools: scripts/stock-client-venv scripts/build-swx-check $(wildcard test/e2e/stock-client/*requirements.txt) test/e2e/dpdk/swx-check.c
+$(STAMPS)/test-tools: scripts/stock-client-venv scripts/build-swx-check scripts/linux-dataplane-tools $(wildcard test/e2e/stock-client/*requirements.txt) test/e2e/dpdk/swx-check.c
 	scripts/stock-client-venv
 	scripts/build-swx-check
+	scripts/linux-dataplane-tools
 	@mkdir -p $(STAMPS) && touch $@
