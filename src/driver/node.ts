@@ -219,7 +219,7 @@ export async function createNode({
       }
 
       const inForce = hostEndpointsInForce(model, uplink);
-      const failures = endpointFailures(applied, endpoints, inForce);
+      const failures = endpointFailures(applied, endpoints, inForce, compiled.closed);
       const { up, down } =
         failures.length === 0 && allUp?.endpoints === endpoints ? allUp : whoIsUp(named, endpoints, failures);
       allUp = failures.length === 0 ? { endpoints, up, down } : undefined;
