@@ -1000,6 +1000,51 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     checksum.add(h.dscp.new_word);                                      \
     h.ipv4.checksum = checksum.get();
 
+// The first limit of a packet: what the pod sends.
+#define SENDERS_LIMIT                                                   \
+    if (h.flow.extras != 0) {                                           \
+        h.flow.number = h.flow.extras & LIMIT_NUMBER;                   \
+        LIMIT(h.flow.number, m.source)                                  \
+    }
+
+// What came out of a tunnel: it must fit into what was around it, and not be from an address of this node, as in Linux. Congestion on the
+// way between the nodes (RFC 6040): who can not hear of it loses the packet.
+#define OUT_OF_TUNNEL                                                   \
+    if (m.ip_len > m.room) {                                            \
+        m.reason = REASON_TUNNEL;                                       \
+    }                                                                   \
+    host_address.apply();                                               \
+    if (m.own == 1) {                                                   \
+        m.reason = REASON_SOURCE;                                       \
+    }                                                                   \
+    h.sums.setValid();                                                  \
+    h.sums.ecn = 0;                                                     \
+    if (h.was4.isValid()) {                                             \
+        h.sums.ttl = h.was4.tos & 0x03;                                 \
+        if (h.sums.ttl == 3) {                                          \
+            h.sums.ecn = 0x00300000;                                    \
+        }                                                               \
+    } else {                                                            \
+        h.sums.ecn = h.was6.version_class_flow & 0x00300000;            \
+    }                                                                   \
+    if (h.sums.ecn == 0x00300000) {                                     \
+        if (h.ipv4.isValid()) {                                         \
+            h.sums.ttl = h.ipv4.tos & 0x03;                             \
+            if (h.sums.ttl == 0) {                                      \
+                m.reason = REASON_TUNNEL;                               \
+            } else {                                                    \
+                SET_TOS(h.ipv4.tos | 0x03)                              \
+            }                                                           \
+        } else {                                                        \
+            h.sums.ecn = h.ipv6.version_class_flow & 0x00300000;        \
+            if (h.sums.ecn == 0) {                                      \
+                m.reason = REASON_TUNNEL;                               \
+            } else {                                                    \
+                h.ipv6.version_class_flow = h.ipv6.version_class_flow | 0x00300000; \
+            }                                                           \
+        }                                                               \
+    }
+
 // The DSCP that a pod's packets out of the cluster get.
 #define POD_DSCP                                                        \
     if (cluster_pools.apply().miss) {                                   \
@@ -1624,58 +1669,15 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 m.reason = REASON_MAC;
             } else {
                 if (m.source == SIDE_POD) {
-                    if (pod_source.apply().hit) {} else {
-                        if (pod_source_prefix.apply().miss) {
-                            m.reason = REASON_SOURCE;
-                        }
-                    }
-                    // The limit of what the pod sends.
-                    if (h.flow.extras != 0) {
-                        if (m.reason == REASON_NONE) {
-                            h.flow.number = h.flow.extras & LIMIT_NUMBER;
-                            LIMIT(h.flow.number, m.source)
-                        }
+                    if (pod_source.apply().hit) {
+                        SENDERS_LIMIT
+                    } else if (pod_source_prefix.apply().hit) {
+                        SENDERS_LIMIT
+                    } else {
+                        m.reason = REASON_SOURCE;
                     }
                 } else if (m.source == SIDE_HOST) {
                     host_address.apply();
-                } else if (h.tunnelled.isValid()) {
-                    // ---- out of a tunnel: the sender's claims about itself ----
-                    if (m.ip_len > m.room) {
-                        m.reason = REASON_TUNNEL;
-                    }
-                    // Linux takes nothing in from another node that says it is from an address of this one.
-                    host_address.apply();
-                    if (m.own == 1) {
-                        m.reason = REASON_SOURCE;
-                    }
-                    // Congestion on the way between the nodes (RFC 6040): who can not hear of it loses the packet.
-                    h.sums.setValid();
-                    h.sums.ecn = 0;
-                    if (h.was4.isValid()) {
-                        h.sums.ttl = h.was4.tos & 0x03;
-                        if (h.sums.ttl == 3) {
-                            h.sums.ecn = 0x00300000;
-                        }
-                    } else {
-                        h.sums.ecn = h.was6.version_class_flow & 0x00300000;
-                    }
-                    if (h.sums.ecn == 0x00300000) {
-                        if (h.ipv4.isValid()) {
-                            h.sums.ttl = h.ipv4.tos & 0x03;
-                            if (h.sums.ttl == 0) {
-                                m.reason = REASON_TUNNEL;
-                            } else {
-                                SET_TOS(h.ipv4.tos | 0x03)
-                            }
-                        } else {
-                            h.sums.ecn = h.ipv6.version_class_flow & 0x00300000;
-                            if (h.sums.ecn == 0) {
-                                m.reason = REASON_TUNNEL;
-                            } else {
-                                h.ipv6.version_class_flow = h.ipv6.version_class_flow | 0x00300000;
-                            }
-                        }
-                    }
                 }
 
                 // ---- destination ----
@@ -1776,13 +1778,20 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 if (fragments.apply().miss) {
                     m.reason = REASON_FRAGMENT;
                 }
+                if (h.tunnelled.isValid() && m.source == SIDE_UPLINK) {
+                    OUT_OF_TUNNEL
+                }
             } else {
                 m.passed = PASSED_NEW;
                 // ---- untracked policy of the uplink: each packet, before connections are looked at ----
                 if (m.source != SIDE_POD) {
                     if (m.source == SIDE_UPLINK || m.target == SIDE_UPLINK || h.floating.isValid()) {
                         // At tunnels there is none.
-                        if (h.tunnelled.isValid()) {} else {
+                        if (h.tunnelled.isValid()) {
+                            if (m.source == SIDE_UPLINK) {
+                                OUT_OF_TUNNEL
+                            }
+                        } else {
                             h.walk.setValid();
                             h.walk.ep = 0;
                             h.walk.direction = STAGE_UNTRACKED_IN;
@@ -2095,13 +2104,15 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
             }
         }
 
-        if (m.reason == REASON_NONE) {
-            reasons.count((bit<32>) m.passed);
-        } else if (m.reason == REASON_AGAIN) {
-            recirculate();
+        if (m.reason != REASON_NONE) {
+            if (m.reason == REASON_AGAIN) {
+                recirculate();
+            } else {
+                reasons.count((bit<32>) m.reason);
+                drop_packet();
+            }
         } else {
-            reasons.count((bit<32>) m.reason);
-            drop_packet();
+            reasons.count((bit<32>) m.passed);
         }
     }
 }

@@ -170,7 +170,8 @@ function addPacketOptions(command: Command): Command {
     .option('--dport <port>')
     .option('--icmp-type <n>')
     .option('--icmp-code <n>')
-    .option('--tcp-flags <letters>', 'of FSRPAUEC; S unless told');
+    .option('--tcp-flags <letters>', 'of FSRPAUEC; S unless told')
+    .option('--tunnel <json>', 'from another node, in a tunnel: the key "tunnel" of the packet file');
 }
 
 function run(command: () => Promise<void>): Promise<void> {

@@ -2,7 +2,10 @@
 import { CalicoP4Error } from '../errors';
 import type { TargetNames } from '../driver/names';
 import type { Engine, PacketResult } from '../p4switch/engine';
-import { buildFrame } from '../packet/build';
+import { buildFrame, buildIp } from '../packet/build';
+import { PROTO } from '../packet/packet';
+import { encapsulate, type Tunnel } from '../packet/tunnel';
+import { parseCidr } from '../translators/address';
 import { spellMac } from '../translators/links';
 import type { PacketLine } from '../packet/describe';
 
@@ -13,8 +16,29 @@ import type { PacketLine } from '../packet/describe';
 export function sendPacket(engine: Engine, names: TargetNames, line: PacketLine): PacketResult {
   const port = portByName(names, line.from);
   const mac = macAtPort(engine, port);
-  const frame = buildFrame(line.packet, mac === undefined ? {} : { dstMac: spellMac(mac) });
+  const toNode = mac === undefined ? {} : { dstMac: spellMac(mac) };
+  const frame =
+    line.tunnel === undefined
+      ? buildFrame(line.packet, toNode)
+      : encapsulate(buildIp(line.packet), line.tunnel, { ...toNode, ...innerMac(engine, port, line.tunnel) });
   return engine.process(port, frame, true);
+}
+
+/** As the row of tunnel_here wants it; nothing where no such tunnel ends. */
+function innerMac(engine: Engine, port: number, tunnel: Tunnel): { readonly innerDstMac?: string } {
+  if (tunnel.kind === 'ipip') return {};
+  const { hi, lo } = parseCidr(tunnel.dst)!;
+  const ones = (1n << 64n) - 1n;
+  const key = [
+    { value: BigInt(port), mask: 0xffff_ffffn },
+    { value: hi, mask: ones },
+    { value: lo, mask: ones },
+    { value: BigInt(PROTO.udp), mask: 0xffn },
+    { value: BigInt(tunnel.port), mask: 0xffffn },
+  ];
+  // ends_here(mac, inner_mac, vni)
+  const mac = engine.find('tunnel_here', key, 0)?.action.params[1];
+  return mac === undefined ? {} : { innerDstMac: spellMac(mac) };
 }
 
 /** The node's MAC address at a port, by the row of port_in; undefined where nothing is taken in. */

@@ -154,6 +154,8 @@ function verdictText(line: PacketLine, verdict: PacketVerdict): string {
         ? `${verdict.stage}: end of tier ${policy.tier}`
         : `${verdict.stage}: ${policy.tier === '' ? '' : `tier ${policy.tier}, `}${policy.kind} ${policy.namespace === '' ? '' : `${policy.namespace}/`}${policy.name} rule ${policy.rule}`;
   const way =
-    verdict.verdict === 'allow' ? `allow  ${line.from} -> ${verdict.out ?? '?'}` : `deny   ${line.from}`;
+    verdict.verdict === 'allow'
+      ? `allow  ${line.from} -> ${verdict.out ?? '?'}${verdict.tunnel === undefined ? '' : ` (${verdict.tunnel.kind})`}`
+      : `deny   ${line.from}`;
   return `${String(line.id).padEnd(8)} ${way.padEnd(40)} ${formatPacket(line.packet)}   [${by}]`;
 }

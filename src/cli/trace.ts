@@ -3,6 +3,7 @@ import { NO_NAMES, type TargetNames } from '../driver/names';
 import type { PacketResult, TraceStep } from '../p4switch/engine';
 import { parsePacketLine } from '../packet/describe';
 import { formatPacket } from '../packet/describe';
+import { formatTunnel } from '../packet/tunnel';
 import { P4_DPDK_TABLES } from '../p4target/p4-dpdk/adapter';
 import { spellAddress } from '../translators/address';
 import { FIRST_LEAF, stageOf } from '../translators/policy/outcomes';
@@ -24,6 +25,8 @@ export interface TraceOptions extends SourceOptions {
   readonly icmpType?: string;
   readonly icmpCode?: string;
   readonly tcpFlags?: string;
+  /** JSON, as the key `tunnel` of the packet file. */
+  readonly tunnel?: string;
 }
 
 /**
@@ -48,7 +51,8 @@ export async function trace(options: TraceOptions, print: (line: string) => void
       );
     }
     const result = sendPacket(embedded.engine, names, line);
-    print(`${formatPacket(line.packet)} from ${line.from}`);
+    const around = line.tunnel === undefined ? '' : ` in ${formatTunnel(line.tunnel)}`;
+    print(`${formatPacket(line.packet)}${around} from ${line.from}`);
     for (const step of result.trace) {
       const words = stepWords(step, names);
       if (words !== undefined) print(`  ${words}`);
@@ -75,9 +79,21 @@ function packetOf(options: TraceOptions): ReturnType<typeof parsePacketLine> {
       icmpType: number(icmpType),
       icmpCode: number(icmpCode),
       tcpFlags: number(tcpFlags),
+      tunnel: options.tunnel === undefined ? undefined : tunnelOf(options.tunnel),
     }),
     1,
   );
+}
+
+function tunnelOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new CalicoP4Error(
+      'USAGE',
+      `--tunnel ${text}: not JSON; for example {"kind":"vxlan","src":"192.168.0.2","dst":"192.168.0.1"}`,
+    );
+  }
 }
 
 /** One line of the packet's way; undefined for steps that say nothing to people. */
@@ -127,6 +143,18 @@ function keyWords(table: string, keys: readonly bigint[], names: TargetNames): s
     case 'dport_range':
     case 'sport_range':
       return `protocol ${a}, port ${b}`;
+    case 'remote_address':
+    case 'remote_block':
+    case 'cluster_pools':
+      return `destination ${spellAddress(a, b)}`;
+    case 'masquerade_pools':
+      return `source ${spellAddress(a, b)}`;
+    case 'next_hop':
+      return `${HOP_KINDS[Number(a)] ?? String(a)} ${spellAddress(b, c)}`;
+    case 'tunnel_here':
+      return `to ${spellAddress(b, c)}, protocol ${d}, port ${keys[4] ?? 0n}`;
+    case 'tunnel_peer':
+      return `from ${spellAddress(a, b)}, protocol ${c}`;
     case 'endpoint_root':
       return `${names.endpoints.get(Number(a)) ?? `endpoint ${a}`}, ${stageOf(Number(b)) ?? b}`;
     case 'ct':
@@ -135,6 +163,8 @@ function keyWords(table: string, keys: readonly bigint[], names: TargetNames): s
       return table in ASKED ? `node ${a}, ${ASKED[table]!} ${b}` : keys.join(', ');
   }
 }
+
+const HOP_KINDS = ['?', 'link', 'vxlan', 'ipip', 'stack'];
 
 function sideWords(side: bigint): string {
   return ['?', 'pod', 'uplink', 'host'][Number(side)] ?? String(side);
@@ -152,6 +182,20 @@ function missWords(table: string): string {
       return "not one of the node's own addresses";
     case 'local':
       return 'not on this node';
+    case 'remote_address':
+      return 'no single address of another node';
+    case 'remote_block':
+      return 'in no block of another node';
+    case 'next_hop':
+      return 'the next hop is not known';
+    case 'tunnel_here':
+      return 'no tunnel of this node';
+    case 'tunnel_peer':
+      return 'not from a node that has such a tunnel';
+    case 'cluster_pools':
+      return 'in no pool';
+    case 'masquerade_pools':
+      return 'keeps its source';
     case 'host_stack':
       return 'no stack to make the ICMP error';
     case 'ct':
@@ -183,6 +227,28 @@ const PARAMS: Readonly<Record<string, readonly string[]>> = {
   to_host: ['port', 'from_pods', 'dst', 'src'],
   to_uplink: ['port', 'dst', 'src', 'mtu'],
   to_stack: ['port', 'dst', 'src'],
+  via: ['kind', 'hop_hi', 'hop_lo'],
+  block_via: ['kind', 'hop_hi', 'hop_lo'],
+  to_link: ['port', 'dst', 'src', 'mtu'],
+  to_vxlan4: ['port', 'dst', 'src', 'src_ip', 'dst_ip', 'vni', 'dport', 'inner_dst', 'inner_src', 'mtu'],
+  to_vxlan6: [
+    'port',
+    'dst',
+    'src',
+    'src_hi',
+    'src_lo',
+    'dst_hi',
+    'dst_lo',
+    'vni',
+    'dport',
+    'inner_dst',
+    'inner_src',
+    'mtu',
+  ],
+  to_ipip: ['port', 'dst', 'src', 'src_ip', 'dst_ip', 'mtu'],
+  to_stack_hop: ['port', 'dst', 'src'],
+  masquerade: ['port', 'dst', 'src'],
+  ends_here: ['mac', 'inner_mac', 'vni'],
   to_floating: ['hi', 'lo'],
 };
 
@@ -204,12 +270,13 @@ function paramsOf(
 }
 
 function verdictWords(result: PacketResult, names: TargetNames): string {
-  const { verdict, out, stage, policy } = packetVerdict(result, names);
+  const { verdict, out, stage, policy, tunnel } = packetVerdict(result, names);
+  const around = tunnel === undefined ? '' : ` in ${formatTunnel(tunnel)}`;
   const rule =
     policy === null
       ? ''
       : policy.rule < 0 && policy.name === ''
         ? `, at the end of tier ${policy.tier}`
         : `, by ${policy.tier === '' ? '' : `tier ${policy.tier}, `}${policy.kind} ${policy.namespace === '' ? '' : `${policy.namespace}/`}${policy.name}, rule ${policy.rule}`;
-  return `${verdict === 'allow' ? `ALLOWED, leaves by ${out ?? '?'}` : 'DENIED'}: ${reasonWords(result)} (${stage}${rule})`;
+  return `${verdict === 'allow' ? `ALLOWED, leaves by ${out ?? '?'}${around}` : 'DENIED'}: ${reasonWords(result)} (${stage}${rule})`;
 }

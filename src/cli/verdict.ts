@@ -3,6 +3,7 @@
  * `reasons` and each policy's outcome in `outcomes` (docs/pipeline.md).
  */
 import type { PacketResult } from '../p4switch/engine';
+import { decapsulate, type Tunnel } from '../packet/tunnel';
 import type { TargetNames } from '../driver/names';
 import { stageOf, type HostStage, type Outcome, type Step } from '../translators/policy/outcomes';
 
@@ -26,6 +27,8 @@ export interface PacketVerdict {
   readonly out: string | null;
   readonly stage: Stage;
   readonly policy: DecidingPolicy | null;
+  /** It left in this tunnel, to another node. */
+  readonly tunnel?: Tunnel;
 }
 
 /** The program's REASON_* and PASSED_* constants (calico.p4), with the stage that each belongs to. */
@@ -96,6 +99,8 @@ const REASONS: ReadonlyMap<number, { readonly stage: Stage; readonly words: stri
   ],
 ]);
 const PASSED_NEW = 16;
+const PASSED_TTL = 21;
+const PASSED_TOO_BIG = 22;
 const PASSED_UNTRACKED = 25;
 const REASON_HOST_POLICY = 24;
 const REASON_LIMIT = 26;
@@ -123,7 +128,20 @@ export function packetVerdict(result: PacketResult, names: TargetNames): PacketV
     out: sent === undefined ? null : (names.ports.get(sent.port) ?? `port ${sent.port}`),
     stage,
     policy: outcome === undefined ? null : decidingPolicy(outcome),
+    ...tunnelOf(result),
   };
+}
+
+/** The headers that the program put around the packet: not those of a tunnel that a pod has itself. */
+function tunnelOf({ out, trace }: PacketResult): { readonly tunnel?: Tunnel } {
+  const put = trace.some(
+    (step) => step.kind === 'table' && step.table === 'next_hop' && /^to_(vxlan|ipip)/.test(step.action),
+  );
+  const [sent] = out;
+  const toStack = [PASSED_TTL, PASSED_TOO_BIG].includes(lastCount({ out, trace }, REASONS_COUNTER) ?? 0);
+  if (!put || sent === undefined || toStack) return {};
+  const tunnel = decapsulate(sent.frame)?.tunnel;
+  return tunnel === undefined ? {} : { tunnel };
 }
 
 /** Why, in words: for `trace`. */

@@ -16,6 +16,7 @@ import {
   TCP_FLAG_LETTERS,
   TCP_SYN,
 } from './packet';
+import type { Tunnel } from './tunnel';
 
 /**
  * One packet of the file: where it comes in, and what it is.
@@ -23,7 +24,8 @@ import {
  * Keys of a line: `id`, `from`, `src`, `dst`, `proto` (number or name); `sport`, `dport` (default 0); `icmpType` (default
  * echo request), `icmpCode` (0), `icmpId` (1); `tcpFlags` (letters of FSRPAUEC or a number, default S); `sctpChunk` (name or
  * number, default INIT); `ttl` (64); `payload` (bytes behind the header, 0); `fragment` {id, offset in bytes, more}; `inner`
- * (ICMP errors: the packet they are about, with the keys of a packet but id, from, fragment, inner). null is "not given".
+ * (ICMP errors: the packet they are about, with the keys of a packet but id, from, fragment, inner); `tunnel` {kind: vxlan or ipip, src, dst,
+ * vni (4096), port (4789)}: what is around it, from another node. null is "not given".
  * Fields that the protocol does not have are allowed and ignored.
  */
 export interface PacketLine {
@@ -32,6 +34,8 @@ export interface PacketLine {
   /** A workload's interface name, `uplink` or `host`. */
   readonly from: string;
   readonly packet: Packet;
+  /** The packet comes in in this tunnel. */
+  readonly tunnel?: Tunnel;
 }
 
 const PROTOCOL_NAMES: Readonly<Record<string, number>> = PROTO;
@@ -119,6 +123,18 @@ const lineSchema = z.strictObject({
     })
     .nullish(),
   inner: innerSchema.nullish(),
+  tunnel: z
+    .discriminatedUnion('kind', [
+      z.strictObject({
+        kind: z.literal('vxlan'),
+        src: address,
+        dst: address,
+        vni: z.number().int().min(0).max(0xffffff).default(4096),
+        port: port.default(4789),
+      }),
+      z.strictObject({ kind: z.literal('ipip'), src: address, dst: address }),
+    ])
+    .nullish(),
 });
 
 type Fields = z.output<typeof innerSchema> & Pick<z.output<typeof lineSchema>, 'fragment' | 'inner'>;
@@ -157,7 +173,8 @@ function readLine(json: unknown, where: string): PacketLine {
   if (!read.success) throw refusal(where, explain(read.error.issues[0]!));
   const problem = contradiction(read.data);
   if (problem !== undefined) throw refusal(where, problem);
-  return { id: read.data.id, from: read.data.from, packet: canonical(read.data) };
+  const { id, from, tunnel } = read.data;
+  return { id, from, packet: canonical(read.data), ...(tunnel ? { tunnel } : {}) };
 }
 
 function refusal(where: string, problem: string): CalicoP4Error {
@@ -187,6 +204,13 @@ function contradiction(line: z.output<typeof lineSchema>): string | undefined {
   }
   if (!v6 && line.fragment && line.fragment.offset === 0 && !line.fragment.more) {
     return 'key "fragment": an IPv4 packet with offset 0 and nothing more to come is no fragment';
+  }
+  if (line.tunnel) {
+    const outerV6 = line.tunnel.src.includes(':');
+    if (outerV6 !== line.tunnel.dst.includes(':')) {
+      return 'key "tunnel": its "src" and "dst" have different IP versions';
+    }
+    if (line.tunnel.kind === 'ipip' && (outerV6 || v6)) return 'key "tunnel": IPIP is of IPv4 in IPv4';
   }
   if (line.inner) {
     if (!isIcmpError(line.proto, line.icmpType ?? echoRequest(line.proto))) {

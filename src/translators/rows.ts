@@ -22,6 +22,18 @@ export interface Row {
   readonly note?: string;
 }
 
+/** Exact match values below this are one object for all rows: protocols, and words without a bit. */
+const SHARED_BELOW = 256n;
+const SHARED: readonly MatchValue[] = Array.from({ length: Number(SHARED_BELOW) }, (_, i) => ({
+  kind: 'exact',
+  value: BigInt(i),
+}));
+
+/** `{ kind: 'exact', value }`: most of what rows are made of, so that small values are shared. */
+export function exact(value: bigint): MatchValue {
+  return value < SHARED_BELOW ? SHARED[Number(value)]! : { kind: 'exact', value };
+}
+
 /** A row that knows its key: there are hundreds of thousands, and every map that holds one asks for it. */
 class KeyedRow implements Row {
   readonly #key: string;
@@ -68,7 +80,8 @@ function keyOfParts(row: Pick<Row, 'table' | 'match' | 'priority'>): string {
         return m.mask === 0n ? [] : `${f}=${m.value.toString(16)}&${m.mask.toString(16)}`;
     }
   });
-  return `${row.table}|${parts.join(',')}|${row.priority ?? 0}`;
+  // Joined, it is one string; put together in a template it would be a tree of its parts for as long as the row lives.
+  return [row.table, parts.join(','), row.priority ?? 0].join('|');
 }
 
 /** Whether two rows have the same rowContent, without making it. */

@@ -7,7 +7,7 @@
 export function ipv4HeaderIsRight(frame: Uint8Array): boolean {
   if (frame.length < 34 || frame[12] !== 0x08 || frame[13] !== 0x00) return false;
   const end = 14 + (frame[14]! & 0xf) * 4;
-  return end <= frame.length && isZero(frame.subarray(14, end));
+  return end >= 34 && end <= frame.length && isZero(frame.subarray(14, end));
 }
 
 /** Of an ICMPv6 message right behind the IPv6 header of a frame; false when there is none. */

@@ -1,8 +1,8 @@
 import type { MatchValue, Row } from '../rows';
-import { keyedRow, rowKey } from '../rows';
+import { exact, keyedRow, rowKey } from '../rows';
 import type { Prefix, PrefixCache } from './address';
 import { halfMasks, halves } from './address';
-import type { Slice, Slices } from './flows';
+import { NO_SLICES, type Slice, type Slices } from './flows';
 import type { MemberChange, Membership } from './ip-sets';
 import { NO_MEMBERS } from './ip-sets';
 import type { Labels } from './labels';
@@ -17,7 +17,6 @@ export interface AddressClass {
   readonly slot: number;
   /** Sorted. Every class has the label of its family. */
   readonly labels: readonly number[];
-  has(label: number): boolean;
   readonly slices: Slices;
 }
 
@@ -42,8 +41,10 @@ export interface AddressClasses {
     keepUnused: boolean,
   ): ClassChanges;
   readonly slots: number;
-  /** Live classes with the label. */
-  withLabel(label: number): Iterable<AddressClass>;
+  /** Of live classes with the label. */
+  slotsWith(label: number): Int32Array;
+  /** The live class that has the slot. */
+  at(slot: number): AddressClass;
   /** The prefixes that have labels. */
   prefixes(): Iterable<Prefix>;
   /** Takes all rows away, the catch-alls too; nothing is to be called after it. */
@@ -57,10 +58,21 @@ interface Place {
   parent: Place | undefined;
   parentEpoch: number;
   class: LiveClass | undefined;
+  /** The parent's, when `class` was found. */
+  around: LiveClass | undefined;
   /** The class that the prefix's row names; undefined without a row. */
   rowClass: LiveClass | undefined;
   rowKey: string | undefined;
 }
+
+/** Live classes with a label. */
+interface Labelled {
+  readonly classes: Set<LiveClass>;
+  /** Theirs, when they were asked for since a class came or went. */
+  slots: Int32Array | undefined;
+}
+
+const NO_SLOTS = new Int32Array(0);
 
 interface LiveClass extends AddressClass {
   readonly key: string;
@@ -75,13 +87,14 @@ export function createAddressClasses(
   labels: Labels,
   rows: RowStore,
 ): AddressClasses {
-  const pageMatch: MatchValue = { kind: 'exact', value: BigInt(page.number) };
+  const pageMatch = exact(BigInt(page.number));
   const places = new Map<string, Place>();
   /** CIDRs only (not single addresses), by how many there are of a length. */
   const lengths: Record<4 | 6, number[]> = { 4: [], 6: [] };
   let epoch = 0;
   const byKey = new Map<string, LiveClass>();
-  const byLabel = new Map<number, Set<LiveClass>>();
+  const byLabel = new Map<number, Labelled>();
+  const bySlot: (LiveClass | undefined)[] = [];
   const freeSlots: number[] = [];
   let slots = 0;
   const applied = new Map<number, Membership>();
@@ -98,6 +111,7 @@ export function createAddressClasses(
         parent: undefined,
         parentEpoch: -1,
         class: undefined,
+        around: undefined,
         rowClass: undefined,
         rowKey: undefined,
       };
@@ -174,21 +188,21 @@ export function createAddressClasses(
     const key = all.join(',');
     let found = byKey.get(key);
     if (found === undefined) {
-      const has = new Set(all);
       found = {
         slot: freeSlots.pop() ?? slots++,
         key,
         labels: all,
-        has: (label) => has.has(label),
         slices: slicesOf(all, labels),
         params: wordsOf(page, all),
         uses: 0,
       };
       byKey.set(key, found);
+      bySlot[found.slot] = found;
       for (const label of all) {
-        const at = byLabel.get(label);
-        if (at === undefined) byLabel.set(label, new Set([found]));
-        else at.add(found);
+        let at = byLabel.get(label);
+        if (at === undefined) byLabel.set(label, (at = { classes: new Set(), slots: undefined }));
+        at.classes.add(found);
+        at.slots = undefined;
       }
       born.push(found);
       unused.add(found);
@@ -198,11 +212,13 @@ export function createAddressClasses(
 
   const kill = (dead: LiveClass): void => {
     freeSlots.push(dead.slot);
+    bySlot[dead.slot] = undefined;
     byKey.delete(dead.key);
     for (const label of dead.labels) {
       const at = byLabel.get(label)!;
-      at.delete(dead);
-      if (at.size === 0) byLabel.delete(label);
+      at.classes.delete(dead);
+      at.slots = undefined;
+      if (at.classes.size === 0) byLabel.delete(label);
     }
   };
 
@@ -220,14 +236,13 @@ export function createAddressClasses(
     rows.set(place.rowKey, row.priority === undefined ? keyedRow(place.rowKey, row) : row);
   };
 
-  /** True when the place's class changed. */
-  const settle = (place: Place): boolean => {
-    const around = parentOf(place);
-    const before = place.class;
-    place.class = classOf(place.labels, around?.class);
+  const settle = (place: Place): void => {
+    const around = parentOf(place)?.class;
+    if (place.class !== undefined && place.around === around && !dirty.has(place)) return;
+    place.around = around;
+    place.class = classOf(place.labels, around);
     // What the CIDR around says already needs no row.
-    setRow(place, place.class === around?.class ? undefined : place.class);
-    return place.class !== before;
+    setRow(place, place.class === around ? undefined : place.class);
   };
 
   return {
@@ -237,7 +252,12 @@ export function createAddressClasses(
     get slots() {
       return slots;
     },
-    withLabel: (label) => byLabel.get(label) ?? [],
+    slotsWith(label) {
+      const at = byLabel.get(label);
+      if (at === undefined) return NO_SLOTS;
+      return (at.slots ??= Int32Array.from(at.classes, ({ slot }) => slot));
+    },
+    at: (slot) => bySlot[slot]!,
     clear() {
       for (const { rowKey: key } of places.values()) if (key !== undefined) rows.delete(key);
     },
@@ -311,19 +331,14 @@ function placeIn(labels: readonly number[], label: number): number {
 }
 
 function slicesOf(all: readonly number[], labels: Labels): Slices {
-  const byGroup = new Map<number, Slice[]>();
+  const own: (Slice & { readonly group: number })[] = [];
   for (const label of all) {
     const info = labels.info(label);
-    if (info.kind !== 'slice') continue;
-    const slice = { label, protocol: info.protocol, port: info.port };
-    const at = byGroup.get(info.group);
-    if (at === undefined) byGroup.set(info.group, [slice]);
-    else at.push(slice);
+    if (info.kind === 'slice')
+      own.push({ group: info.group, label, protocol: info.protocol, port: info.port });
   }
-  return (group) => byGroup.get(group) ?? NO_SLICES;
+  return own.length === 0 ? NO_SLICES : (group) => own.filter((slice) => slice.group === group);
 }
-
-const NO_SLICES: readonly Slice[] = [];
 
 interface RowParts {
   readonly page: MatchValue;
@@ -335,7 +350,7 @@ function rowOf(prefix: Prefix, { page, params }: RowParts): Row {
   if (prefix.host) {
     return {
       table: 'addr_labels',
-      match: { page, hi: { kind: 'exact', value: hi }, lo: { kind: 'exact', value: lo } },
+      match: { page, hi: exact(hi), lo: exact(lo) },
       action: 'set_labels',
       params,
     };

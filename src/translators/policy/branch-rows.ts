@@ -238,7 +238,8 @@ function* labelsValues(
 
 /** As rowKey would make it: the other fields come after `node` in the alphabet. */
 function stepKey({ id }: LiveBranch, { table, keyText }: BranchValue): string {
-  return `${table}|node=${id.toString(16)},${keyText}|0`;
+  // As there: one string, not a tree of strings.
+  return [table, '|node=', id.toString(16), ',', keyText, '|0'].join('');
 }
 
 /** Likewise. */

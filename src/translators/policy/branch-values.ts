@@ -1,4 +1,4 @@
-import type { MatchValue } from '../rows';
+import { exact, type MatchValue } from '../rows';
 import type { AddressClass, AddressClasses } from './address-classes';
 import type { Diagram } from './diagram';
 import type { Branch, Node } from './diagram-node';
@@ -31,7 +31,8 @@ export interface Signature {
 /** Which of the branch's labels: a number with a bit for each, in their order; where they are too many, their names. */
 export type SignatureKey = number | string;
 
-const NUMBER_MAX = 31;
+/** Numbers are exact up to 2^53. */
+const NUMBER_MAX = 53;
 
 export function signatureOf({ labels, labelSet }: Branch, { labels: own }: AddressClass): SignatureKey {
   if (labels.length > NUMBER_MAX) return own.filter((label) => labelSet.has(label)).join();
@@ -40,7 +41,7 @@ export function signatureOf({ labels, labelSet }: Branch, { labels: own }: Addre
   let i = 0;
   for (const label of own) {
     while (i < labels.length && labels[i]! < label) i++;
-    if (labels[i] === label) key |= 1 << i;
+    if (labels[i] === label) key += 2 ** i;
   }
   return key;
 }
@@ -54,23 +55,31 @@ export function signaturesOf(branch: Branch, classes: AddressClasses): Map<Signa
     else known.count++;
   };
   if (branch.labels.length > NUMBER_MAX) {
-    const asked = new Set(branch.labels.flatMap((label) => [...classes.withLabel(label)]));
-    for (const like of asked) count(signatureOf(branch, like), like);
+    const asked = new Set(branch.labels.flatMap((label) => [...classes.slotsWith(label)]));
+    for (const slot of asked) count(signatureOf(branch, classes.at(slot)), classes.at(slot));
     return found;
   }
   // The loop over all members of all sets, once for each branch: numbers by slot are many times quicker than a map.
-  const keys = new Int32Array(classes.slots);
-  const met: AddressClass[] = [];
+  if (KEYS.length < classes.slots) KEYS = new Float64Array(2 * classes.slots);
+  const keys = KEYS;
+  const met: number[] = [];
   branch.labels.forEach((label, i) => {
-    for (const like of classes.withLabel(label)) {
-      const before = keys[like.slot]!;
-      if (before === 0) met.push(like);
-      keys[like.slot] = before | (1 << i);
+    const bit = 2 ** i;
+    for (const slot of classes.slotsWith(label)) {
+      const before = keys[slot]!;
+      if (before === 0) met.push(slot);
+      keys[slot] = before + bit;
     }
   });
-  for (const like of met) count(keys[like.slot]!, like);
+  for (const slot of met) {
+    count(keys[slot]!, classes.at(slot));
+    keys[slot] = 0;
+  }
   return found;
 }
+
+/** For signaturesOf, by slot; all zero but while it runs. */
+let KEYS = new Float64Array(0);
 
 /** A row for the addresses of a signature. */
 export function labelsValue(diagram: Diagram, branch: Branch, page: Page, { like }: Signature): BranchValue {
@@ -88,7 +97,7 @@ export function protocolValues(diagram: Diagram, branch: Branch): readonly Branc
     table: 'step_proto',
     action: 'proto_next',
     keyText: `value=${protocol.toString(16)}`,
-    fields: { value: { kind: 'exact', value: BigInt(protocol) } },
+    fields: { value: exact(BigInt(protocol)) },
     child: diagram.atProtocol(branch, protocol),
   }));
 }
@@ -188,7 +197,7 @@ export function singleValues(level: 3 | 4, { singles }: PortQuestions): readonly
     table: `step_${which}`,
     action: `${which}_next`,
     keyText: `port=${port.toString(16)}`,
-    fields: { port: { kind: 'exact', value: BigInt(port) } },
+    fields: { port: exact(BigInt(port)) },
     child,
   }));
 }
@@ -207,6 +216,6 @@ function wordFields(words: Words): Pick<BranchValue, 'keyText' | 'fields'> {
   const fields = Object.entries(words);
   return {
     keyText: fields.map(([name, word]) => `${name}=${word.toString(16)}`).join(),
-    fields: Object.fromEntries(fields.map(([name, value]) => [name, { kind: 'exact', value }])),
+    fields: Object.fromEntries(fields.map(([name, value]) => [name, exact(value)])),
   };
 }

@@ -220,10 +220,15 @@ export function createPolicyCompiler(
     }
   };
 
-  /** Where the program has its page. Undefined: no page can hold its labels, and it is closed. */
-  const rootOf = (ep: number, subject: Subject, stage: Stage, program: StageProgram, instead: Leaf): Root => {
+  /** `page` is undefined where none can hold the program's labels: it is closed. */
+  const rootOf = (
+    { ep, subject }: Asked,
+    stage: Stage,
+    program: StageProgram,
+    page: number | undefined,
+    instead: Leaf,
+  ): Root => {
     const root = { ep, stage, subject, program, instead, ...gateOf(ep, stage) };
-    const page = pages.place(programNumber(ep, stage), program.labels);
     return page === undefined
       ? { ...root, node: instead, page: NO_PAGE, groups: NO_GROUPS }
       : { ...root, node: diagram.root(program.rules, page), page, groups: program.groups };
@@ -241,38 +246,46 @@ export function createPolicyCompiler(
 
   /**
    * Each subject's programs, in the page that has their labels. The uplink comes first: without it nobody gets in. What is as it
-   * was keeps its roots.
+   * was keeps its roots. Pages are given out stage by stage: what all ingress programs ask for has much in common, and so has what all
+   * egress programs do, so that a label is in as few pages as can be.
    */
   const place = (atUplink: Subject, endpoints: readonly EndpointPrograms[]): readonly Root[] => {
     const closed = new Map(
       STAGES.map((stage) => [stage, diagram.root(programs.closed(stage), NO_PAGE) as Leaf] as const),
     );
     const { everywhere } = atUplink;
-    const roots: Root[] = [];
-    const placeOne = (ep: number, subject: Subject): void => {
-      const compiled = cache.of(ep, subject);
-      const before = placed.get(ep);
-      let found = before;
+    const asked: Asked[] = [{ ep: UPLINK_EP, subject: atUplink }];
+    for (const { ep, workload } of endpoints)
+      asked.push({ ep, subject: { kind: 'workload', workload, everywhere } });
+    const changed = asked.flatMap((one) => {
+      const compiled = cache.of(one.ep, one.subject);
+      const before = placed.get(one.ep);
       const asBefore =
         before?.compiled === compiled &&
         before.roots.every(({ stage, instead }) => instead === closed.get(stage));
-      if (!asBefore) {
-        const own = [...compiled].map(([stage, program]) =>
-          rootOf(ep, subject, stage, program, closed.get(stage)!),
-        );
-        count(own, 1);
-        if (before !== undefined) {
-          count(before.roots, -1);
-          for (const { stage } of before.roots)
-            if (!compiled.has(stage)) pages.leave(programNumber(ep, stage));
-        }
-        found = { compiled, roots: own };
-        placed.set(ep, found);
+      return asBefore ? [] : [{ one, compiled, before }];
+    });
+    const pageOf = new Map<number, number | undefined>();
+    for (const stage of STAGES) {
+      for (const { one, compiled } of changed) {
+        const program = compiled.get(stage);
+        const number = programNumber(one.ep, stage);
+        if (program !== undefined) pageOf.set(number, pages.place(number, program.labels));
       }
-      roots.push(...found!.roots);
-    };
-    placeOne(UPLINK_EP, atUplink);
-    for (const { ep, workload } of endpoints) placeOne(ep, { kind: 'workload', workload, everywhere });
+    }
+    for (const { one, compiled, before } of changed) {
+      const own = [...compiled].map(([stage, program]) =>
+        rootOf(one, stage, program, pageOf.get(programNumber(one.ep, stage)), closed.get(stage)!),
+      );
+      count(own, 1);
+      if (before !== undefined) {
+        count(before.roots, -1);
+        for (const { stage } of before.roots)
+          if (!compiled.has(stage)) pages.leave(programNumber(one.ep, stage));
+      }
+      placed.set(one.ep, { compiled, roots: own });
+    }
+    const roots = asked.flatMap(({ ep }) => placed.get(ep)!.roots);
     if (placed.size === endpoints.length + 1) return roots;
     const now = new Set([UPLINK_EP, ...endpoints.map(({ ep }) => ep)]);
     for (const [ep, gone] of placed) {
@@ -423,6 +436,12 @@ const STAGES: readonly Stage[] = [...UPLINK_STAGES, ...WORKLOAD_STAGES];
 const UPLINK_EP = 0;
 /** Of a program that no page can hold. */
 const NO_GROUPS: ReadonlySet<number> = new Set();
+
+/** Whose programs are compiled, and the number that stands for it. */
+interface Asked {
+  readonly ep: number;
+  readonly subject: Subject;
+}
 
 /** A subject's programs, and where they begin. */
 interface Placed {

@@ -48,14 +48,13 @@ export interface Diagram {
 }
 
 /** An address, or a class of addresses, with all of its labels. */
-export interface LabelledView extends AddressView {
+export interface LabelledView extends Pick<AddressView, 'slices'> {
   /** Sorted. */
   readonly labels: readonly number[];
 }
 
 const PLAIN_IPV4: LabelledView = {
   labels: [FAMILY_4],
-  has: (label) => label === FAMILY_4,
   slices: () => [],
 };
 

@@ -12,8 +12,8 @@ import { NO_MEMORY, type NumberMemory } from './number-memory';
  */
 export interface Pages {
   /**
-   * The page of a program that asks for these labels: the one that `whose` had, if it has room, else the first that has. Undefined
-   * when they are more than a page can hold. It holds until `whose` is placed again, or leaves.
+   * The page of a program that asks for these labels: the one that `whose` had, if it has room, else the one that has most of them, of
+   * those that have room. Undefined when they are more than a page can hold. It holds until `whose` is placed again, or leaves.
    */
   place(whose: number, labels: ReadonlySet<number>): number | undefined;
   leave(whose: number): void;
@@ -119,10 +119,18 @@ export function createPages(memory: NumberMemory = NO_MEMORY, contents?: Content
     return true;
   };
 
+  const missingIn = ({ bits }: OpenPage, labels: ReadonlySet<number>): number => {
+    let missing = 0;
+    for (const label of labels) if (!bits.has(label)) missing++;
+    return missing;
+  };
+
   const roomFor = (labels: ReadonlySet<number>, before: OpenPage | undefined): OpenPage | undefined => {
     if (before !== undefined && fits(before, labels)) return before;
-    const other = [...pages.values()].find((page) => fits(page, labels));
-    if (other !== undefined) return other;
+    const others = [...pages.values()].map((page) => ({ page, missing: missingIn(page, labels) }));
+    others.sort((a, b) => a.missing - b.missing);
+    const other = others.find(({ page }) => fits(page, labels));
+    if (other !== undefined) return other.page;
     const opened = open();
     return fits(opened, labels) ? opened : undefined;
   };

@@ -10,7 +10,8 @@ export function wordsOfBits(count: number, bits: Iterable<number>): Words {
   const words: Record<string, bigint> = {};
   for (let i = 0; i < count; i++) {
     const [low, high] = [halves[2 * i]!, halves[2 * i + 1]!];
-    words[NAMES[i]!] = high === 0 ? BigInt(low) : (BigInt(high) << 32n) | BigInt(low);
+    // Most are 0: one object for all.
+    words[NAMES[i]!] = high === 0 ? (low === 0 ? 0n : BigInt(low)) : (BigInt(high) << 32n) | BigInt(low);
   }
   return words;
 }

@@ -134,6 +134,18 @@ test('the key of a step over labels is the node and the words, side by side in o
   }
 });
 
+test('packets are looked at again at one place only, which costs others nothing', () => {
+  // native/engine/spec.c: one recirculate, before anything is emitted, and nobody asks for the number of the pass.
+  const text = read('calico.spec');
+  expect(text.match(/\brecirculate\b/g)).toHaveLength(1);
+  expect(text).not.toContain('recircid');
+  expect(text.indexOf('recirculate')).toBeLessThan(text.search(/\bemit\b/));
+  // Told by the first look to the second one, which forgets it: on the wire it is always 0.
+  expect(text.match(/mov m\.local_metadata_again 0x[123]$/gm)).toHaveLength(3);
+  expect(text.match(/extract h\.was\w+\n/g)!.length).toBeGreaterThan(0);
+  expect(text.match(/mov m\.local_metadata_again 0x0$/gm)).toHaveLength(2);
+});
+
 /** The instructions of an action. */
 function body(action: string): readonly string[] | undefined {
   const found = new RegExp(`action ${action} args [^{]*\\{\\n([^}]*)\\}`).exec(read('calico.spec'))?.[1];
