@@ -799,17 +799,23 @@ static bool is_exact_table(const struct spec *s, uint32_t at)
 static int put_all(struct spec *s, struct instruction **lists, const uint32_t *counts)
 {
 	uint32_t block = 0;
+	bool in_metadata = false;
 
 	for (uint32_t at = 0; at < s->line_count; at++) {
 		const struct line *l = &s->lines[at];
 
+		in_metadata |= l->number == s->metadata->line;
+		/* At its end: the program's own fields stay where they are, as machine code expects them. */
+		if (in_metadata && is(word(s, l, 0), "}")) {
+			in_metadata = false;
+			if (s->recirculates)
+				put(s, l->number, "\tbit<32> " RESERVED "pass");
+			if (s->writes_constants)
+				put(s, l->number, "\tbit<64> " RESERVED "value");
+		}
 		put_line(s, at);
 		if (s->own_tables && is_exact_table(s, at))
 			put(s, l->number, "\tinstanceof " EXACT_TYPE);
-		if (s->recirculates && l->number == s->metadata->line)
-			put(s, l->number, "\tbit<32> " RESERVED "pass");
-		if (s->writes_constants && l->number == s->metadata->line)
-			put(s, l->number, "\tbit<64> " RESERVED "value");
 		if (block < s->block_count && at + 1 == s->blocks[block].begin) {
 			if (put_block(s, &s->blocks[block], lists[block], counts[block]))
 				return -1;

@@ -18,7 +18,7 @@ import { randomEntries, randomProgram } from './random-program';
 
 const SLOTS = 8;
 const PACKETS = 600;
-const PROGRAMS = Array.from({ length: 8 }, (_, n) => {
+const PROGRAMS = Array.from({ length: 4 }, (_, n) => {
   const random = seededRandom(SEED + n);
   return { n, random, text: randomProgram(random, 60) };
 });
