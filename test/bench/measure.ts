@@ -5,6 +5,7 @@ import { engine } from './engine';
 import { paths } from './paths';
 import { churn, packets, snapshot, stages } from './recorded';
 import { synthetic } from './synthetic';
+import { vxlan } from './vxlan';
 
 // As the driver does.
 growHeapSlowly();
@@ -18,6 +19,7 @@ const measurements: Readonly<Record<string, () => Promise<never>>> = {
   engine: () => engine(quick),
   acl: () => acl(quick),
   paths: () => paths(quick),
+  vxlan: () => vxlan(quick),
   'synthetic-tenth': () => synthetic(quick ? 0.01 : 0.1),
   'synthetic-full': () => synthetic(quick ? 0.1 : 1),
 };

@@ -16,6 +16,7 @@ const NAMES = [
   'engine',
   'acl',
   'paths',
+  'vxlan',
 ] as const;
 const RATIOS = ['one member ms', 'one rule ms', 'new pod ms'] as const;
 

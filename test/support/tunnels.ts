@@ -9,7 +9,7 @@ import { createInterpreter } from '../../src/p4switch/interpreter/interpreter';
 import { parseSpec } from '../../src/p4switch/spec/parser';
 import { parseCidr } from '../../src/translators/address';
 
-export const SPEC = fs.readFileSync(path.join(__dirname, '../../pipelines/p4-dpdk/calico.spec'), 'utf8');
+export const SPEC = fs.readFileSync(path.resolve('pipelines/p4-dpdk/calico.spec'), 'utf8');
 
 export const PORTS = { uplink: 0, host: 1, pod: 2, other: 3 } as const;
 export const NODE = {

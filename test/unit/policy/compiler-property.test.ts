@@ -1,8 +1,13 @@
 /** The compiled tables against the reference evaluator, without the P4 program: a fault is the compiler's. */
 import fc from 'fast-check';
-import { policyKey, type FelixModel, type WorkloadEndpoint } from '../../../src/model/model';
+import {
+  policyKey,
+  type FelixModel,
+  type HostEndpoint,
+  type WorkloadEndpoint,
+} from '../../../src/model/model';
 import { createPolicyCompiler, type EndpointPrograms } from '../../../src/translators/policy/compiler';
-import type { Step } from '../../../src/translators/policy/outcomes';
+import type { Stage, Step } from '../../../src/translators/policy/outcomes';
 import {
   endpointOfUplink,
   evaluateAtPod,
@@ -42,6 +47,14 @@ const CHAINS: readonly HostChain[] = [
   'forward-out',
 ];
 
+/** At tunnels the endpoint of all interfaces has a say, and no other one; untracked policy has none. */
+const TUNNEL_CHAINS: readonly HostChain[] = ['pre-dnat', 'host-in', 'host-out', 'forward-in', 'forward-out'];
+
+function everywhere(model: FelixModel): HostEndpoint | 'none' {
+  const all = [...model.hostEndpoints.values()].filter(({ name }) => name === '*');
+  return all.sort((a, b) => (a.id < b.id ? -1 : 1))[0] ?? 'none';
+}
+
 function hit(step: Step): string[] {
   if (step.kind !== 'rule') return [];
   return [`${step.policy === null ? `Profile//${step.profile!}` : policyKey(step.policy)}#${step.index}`];
@@ -58,7 +71,7 @@ type Choice = readonly [PacketTuple, number, boolean];
 
 interface Question {
   readonly ep: number;
-  readonly stage: Direction | HostChain;
+  readonly stage: Stage;
   readonly packet: PacketTuple;
   readonly want: (model: FelixModel) => {
     readonly verdict: string;
@@ -70,7 +83,17 @@ interface Question {
 /** Half of the packets meet the uplink's programs. */
 function questionOf(endpoints: readonly EndpointPrograms[], [any, which, second]: Choice): Question {
   if (which % 2 === 0) {
-    const stage = CHAINS[(which / 2) % CHAINS.length]!;
+    const at = (which / 2) % (CHAINS.length + TUNNEL_CHAINS.length);
+    if (at >= CHAINS.length) {
+      const chain = TUNNEL_CHAINS[at - CHAINS.length]!;
+      return {
+        ep: 0,
+        stage: `tunnel-${chain}` as Stage,
+        packet: any,
+        want: (model) => evaluateHostChain(model, everywhere(model), chain, any),
+      };
+    }
+    const stage = CHAINS[at]!;
     return {
       ep: 0,
       stage,
