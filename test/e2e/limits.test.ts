@@ -55,8 +55,8 @@ function pods(a: Partial<WorkloadEndpoint> = {}, b: Partial<WorkloadEndpoint> = 
   return modelOf({
     policies: [open],
     pools: [
-      { id: 'v4', cidr: '10.65.0.0/16', masquerade: true },
-      { id: 'v6', cidr: 'fd00::/64', masquerade: false },
+      { id: 'v4', cidr: '10.65.0.0/16', masquerade: true, ipipMode: '', vxlanMode: '', allowedUses: [] },
+      { id: 'v6', cidr: 'fd00::/64', masquerade: false, ipipMode: '', vxlanMode: '', allowedUses: [] },
     ],
     workloads: [
       workloadOf({ name: 'cali-a', ipv4Nets: [`${A}/32`], ipv6Nets: [`${A6}/128`], tiers, ...a }),

@@ -141,9 +141,9 @@ test('an endpoint that is not active has no limits', () => {
 
 test('DSCP, with the pools of the cluster', () => {
   const pools = [
-    { id: 'v4', cidr: '10.65.0.0/16', masquerade: true },
-    { id: 'v6', cidr: 'fd00::/64', masquerade: false },
-    { id: 'odd', cidr: 'x', masquerade: false },
+    { id: 'v4', cidr: '10.65.0.0/16', masquerade: true, ipipMode: '', vxlanMode: '', allowedUses: [] },
+    { id: 'v6', cidr: 'fd00::/64', masquerade: false, ipipMode: '', vxlanMode: '', allowedUses: [] },
+    { id: 'odd', cidr: 'x', masquerade: false, ipipMode: '', vxlanMode: '', allowedUses: [] },
   ];
   const found = rowsOf({ dscps: [46, 1] }, { pools });
   expect(about(found, 'pod_dscp', 'cluster_pools')).toEqual([
