@@ -4,7 +4,8 @@
  * felix/dataplane/linux/dscp_mgr.go.
  */
 import type { FelixModel, QosLimits, WorkloadEndpoint } from '../model/model';
-import { parseCidr } from './address';
+import { parseCidr, type Cidr } from './address';
+import { felixConfiguration } from './felix-configuration';
 import { sameContent, type Row } from './rows';
 
 /** What of the limits the target can do. */
@@ -150,15 +151,13 @@ function meter(rate: bigint, burst: bigint): Row['params'] {
   return { rate, burst, peak_rate: rate, peak_burst: burst };
 }
 
-/** Addresses of the cluster, in which DSCP is left alone. Only asked where a pod has a DSCP. */
-export function poolRows({ pools }: FelixModel, problems: string[]): Row[] {
+/**
+ * Addresses of the cluster: DSCP is left alone in packets to them, and their source is not translated. Only asked where there is one or the
+ * other. Authority: felix/dataplane/linux/masq_mgr.go (pools that are for load balancers only are not among them).
+ */
+export function poolRows({ pools, hosts, config }: FelixModel, problems: string[]): Row[] {
   const rows: Row[] = [];
-  for (const [id, pool] of pools) {
-    const cidr = parseCidr(pool.cidr);
-    if (cidr === undefined) {
-      problems.push(`IP pool ${id}: "${pool.cidr}" is no CIDR: DSCP is set in packets to it`);
-      continue;
-    }
+  const add = (cidr: Cidr, note: string): void => {
     rows.push({
       table: 'cluster_pools',
       match: {
@@ -168,8 +167,26 @@ export function poolRows({ pools }: FelixModel, problems: string[]): Row[] {
       priority: cidr.prefixLen + 1,
       action: 'in_pool',
       params: {},
-      note: `IP pool ${id}`,
+      note,
     });
+  };
+  for (const [id, pool] of pools) {
+    const { allowedUses } = pool;
+    if (allowedUses.length === 1 && allowedUses[0] === 'LoadBalancer') continue;
+    const cidr = parseCidr(pool.cidr);
+    if (cidr === undefined)
+      problems.push(
+        `IP pool ${id}: "${pool.cidr}" is no CIDR: its addresses are taken for none of the cluster`,
+      );
+    else add(cidr, `IP pool ${id}`);
+  }
+  if (felixConfiguration(config).natOutgoingSparesHosts) {
+    for (const { hostname, ipv4Addr, ipv6Addr } of hosts.values()) {
+      for (const text of [ipv4Addr, ipv6Addr]) {
+        const cidr = parseCidr(text.split('/')[0]!);
+        if (cidr !== undefined) add(cidr, `node ${hostname}`);
+      }
+    }
   }
   return rows;
 }
@@ -188,8 +205,21 @@ export function hostLimits({ hostEndpoints }: FelixModel): NotEnforced[] {
  * taking it away first would have the packets go elsewhere meanwhile.
  */
 export function sameWay(a: Row, b: Row): boolean {
+  if (a.table === b.table && WAYS_TO_NODES.has(a.table)) return true;
   return sameContent(a, { ...b, params: { ...b.params, ...onTheWay(a) } });
 }
+
+/**
+ * Ways to other nodes change in place: whichever of the two a packet meets, it is whole, and without any it would follow the default route
+ * or be lost.
+ */
+const WAYS_TO_NODES: ReadonlySet<string> = new Set([
+  'next_hop',
+  'remote_address',
+  'remote_block',
+  'tunnel_here',
+  'masquerade_pools',
+]);
 
 /** Parameters of port_in and local that say what happens to a packet, and not where it goes. */
 function onTheWay({ params }: Row): Row['params'] {
