@@ -165,7 +165,10 @@ export async function createNode({
             ...network,
             defaultMac: facts.defaultMac,
           });
-      const [own, remote] = [partChanges(ways, found.parts, sameWay), partChanges(routes, network.parts, sameWay)];
+      const [own, remote] = [
+        partChanges(ways, found.parts, sameWay),
+        partChanges(routes, network.parts, sameWay),
+      ];
       const wayChanges = {
         removed: [...own.removed, ...remote.removed],
         written: [...own.written, ...remote.written],
