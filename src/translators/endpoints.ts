@@ -112,7 +112,8 @@ export function endpointParts(
   const ofHost = dedupe([...hostRows(model, ports, links, network, delivered, problems), ...pools]);
   const floating = floatingIps(model, endpoints, delivered);
   notEnforced.push(...floating.notEnforced);
-  parts.push([...ofHost, ...floating.rows]);
+  // The node's own go before, also those that Felix does not name.
+  parts.push(dedupe([...floating.rows, ...ofHost]));
   return { parts, problems, notEnforced };
 }
 
