@@ -55,7 +55,7 @@ function pods(a: Partial<WorkloadEndpoint> = {}, b: Partial<WorkloadEndpoint> = 
   return modelOf({
     policies: [open],
     pools: [
-      { id: 'v4', cidr: '10.65.0.0/16', masquerade: true, ipipMode: '', vxlanMode: '', allowedUses: [] },
+      { id: 'v4', cidr: '10.65.0.0/16', masquerade: false, ipipMode: '', vxlanMode: '', allowedUses: [] },
       { id: 'v6', cidr: 'fd00::/64', masquerade: false, ipipMode: '', vxlanMode: '', allowedUses: [] },
     ],
     workloads: [
