@@ -33,10 +33,10 @@ const ENV = {
 };
 
 /** In the node's namespace, with the snapshot of recording 03. */
-function startDriver({ name }: Namespaces): Running {
+function startDriver(namespaces: Namespaces): Running {
   const driver = spawnRunning(
     'ip',
-    ['netns', 'exec', name('node'), path.join(ROOT, 'bin/calico-p4-felix-driver')],
+    ['netns', 'exec', namespaces.name('node'), path.join(ROOT, 'bin/calico-p4-felix-driver')],
     { stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'], env: ENV },
   );
   running.push(driver);
