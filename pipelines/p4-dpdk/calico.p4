@@ -53,6 +53,10 @@ const bit<8> STAGE_TUNNEL_FORWARD_OUT = 16;
 const bit<8> HOP_NONE = 0;
 const bit<8> HOP_BLACKHOLE = 0xff;
 
+// The endpoint id, in the key of a connection, of what is behind the kernel: a connection that goes by there is not one with the same
+// addresses that does not.
+const bit<32> EP_KERNEL = 0xffffffff;
+
 // What the packet is for connection tracking.
 const bit<8> KIND_ARP = 0;          // these two ask about neighbours on the link
 const bit<8> KIND_DISCOVERY = 1;
@@ -969,6 +973,43 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     h.connection.sport = SPORT;                                                  \
     h.connection.dport = DPORT;
 
+// After KEY: OPPOSITE for the entry of the opposite order, else the packet's own.
+#define KERNEL_OPPOSITE                                                 \
+    if (h.kernel.isValid()) {                                           \
+        if (m.source == SIDE_POD) {                                     \
+            h.connection.src_ep = EP_KERNEL;                            \
+        } else {                                                        \
+            h.connection.dst_ep = EP_KERNEL;                            \
+        }                                                               \
+    }
+#define KERNEL_OWN                                                      \
+    if (h.kernel.isValid()) {                                           \
+        if (m.source == SIDE_POD) {                                     \
+            h.connection.dst_ep = EP_KERNEL;                            \
+        } else {                                                        \
+            h.connection.src_ep = EP_KERNEL;                            \
+        }                                                               \
+    }
+// An answer in a connection that came in untranslated leaves untranslated, as in Linux, whose NAT looks at the first packet.
+#define ANSWERS_LEAVE                                                   \
+    if (m.kind == KIND_ICMP) {                                          \
+        if (h.flow.proto == 1) {                                        \
+            if (h.icmp.type == 0 || h.icmp.type == 14 || h.icmp.type == 16 || h.icmp.type == 18) { leaves = 0; } \
+        } else if (h.icmp.type == 129) {                                \
+            leaves = 0;                                                 \
+        }                                                               \
+    } else if (m.kind >= KIND_FOLLOWS) {                                \
+        m.learn = FIND;                                                 \
+        h.connection.proto = h.flow.proto;                              \
+        KEY(h.flow.dst_hi, h.flow.dst_lo, h.flow.src_hi, h.flow.src_lo, h.flow.dst_ep, h.flow.src_ep, h.flow.dport, h.flow.sport) \
+        if (ct.apply().hit) {                                           \
+            leaves = 0;                                                 \
+        }                                                               \
+    }                                                                   \
+    if (leaves == 0) {                                                  \
+        h.kernel.setInvalid();                                          \
+    }
+
 // The first bytes of what an ICMP error quotes: no ports, or those of a query, for protocols that have none.
 #define QUOTED_PORTS(QUOTED, ICMP_PROTOCOL)                             \
     if (QUOTED.protocol == 6 || QUOTED.protocol == 17 || QUOTED.protocol == 132 || QUOTED.protocol == 136) { \
@@ -1737,6 +1778,9 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                                     }
                                 }
                             }
+                            if (leaves == 1 && m.source == SIDE_POD) {
+                                ANSWERS_LEAVE
+                            }
                             if (leaves == 1) {
                                 // From the kernel, with the address that it should have changed.
                                 if (m.source == SIDE_HOST) {
@@ -1756,6 +1800,11 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                                     m.reason = REASON_ROUTE;
                                 }
                             }
+                        }
+                    }
+                    if (m.source == SIDE_HOST) {
+                        if (m.target == SIDE_POD && m.own == 0) {
+                            h.kernel.setValid();
                         }
                     }
                     if (m.target > SIDE_HOST) {
@@ -1844,6 +1893,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 h.connection.proto = h.flow.proto;
                 if (m.kind >= KIND_FOLLOWS) {
                     KEY(h.flow.dst_hi, h.flow.dst_lo, h.flow.src_hi, h.flow.src_lo, h.flow.dst_ep, h.flow.src_ep, h.flow.dport, h.flow.sport)
+                    KERNEL_OPPOSITE
                     if (ct.apply().hit) {
                         m.passed = PASSED_ESTABLISHED;
                         if (h.udp.isValid()) {
@@ -1852,6 +1902,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                     }
                 } else if (m.kind == KIND_ICMP) {
                     KEY(h.flow.dst_hi, h.flow.dst_lo, h.flow.src_hi, h.flow.src_lo, h.flow.dst_ep, h.flow.src_ep, h.flow.dport, h.flow.sport)
+                    KERNEL_OPPOSITE
                     // A query and its answer share the identifier; the type stands where the port of the peer would be.
                     bit<16> opposite = 0xffff;
                     m.learnable = LEARN_NEVER;
@@ -1913,6 +1964,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                             if (h.connection.dst_hi == h.flow.src_hi && h.connection.dst_lo == h.flow.src_lo) {
                                 h.connection.dst_ep = h.flow.src_ep;
                             }
+                            KERNEL_OPPOSITE
                             m.timer = TIMER_LEAVE;
                             if (ct.apply().hit) {
                                 m.passed = PASSED_RELATED;
@@ -2050,6 +2102,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                         }
                     }
                     KEY(h.flow.src_hi, h.flow.src_lo, h.flow.dst_hi, h.flow.dst_lo, h.flow.src_ep, h.flow.dst_ep, h.flow.sport, h.flow.dport)
+                    KERNEL_OWN
                     if (m.kind != KIND_ICMP) {
                         ct.apply();
                     } else if (m.learnable == LEARN_ALWAYS || (m.learnable == LEARN_ESTABLISHED && m.passed == PASSED_ESTABLISHED)) {
