@@ -51,7 +51,10 @@ export function createNetworkRows(): (inputs: NetworkInputs) => NetworkRows {
     const problems = new Set<string>();
     const hops = new Map<string, Hop>();
     /** Of two that claim one address, always the same. */
+    const seen = new Set<Hop>();
     const addHop = (hop: Hop): void => {
+      if (seen.has(hop)) return;
+      seen.add(hop);
       const was = hops.get(hopKey(hop));
       if (was === undefined || hop.node < was.node) hops.set(hopKey(hop), hop);
     };
