@@ -255,7 +255,12 @@ export function createAddressClasses(
     slotsWith(label) {
       const at = byLabel.get(label);
       if (at === undefined) return NO_SLOTS;
-      return (at.slots ??= Int32Array.from(at.classes, ({ slot }) => slot));
+      if (at.slots === undefined) {
+        at.slots = new Int32Array(at.classes.size);
+        let i = 0;
+        for (const { slot } of at.classes) at.slots[i++] = slot;
+      }
+      return at.slots;
     },
     at: (slot) => bySlot[slot]!,
     clear() {

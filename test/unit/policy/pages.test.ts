@@ -147,6 +147,19 @@ test('a full page with bits that may still be on the target is left alone: anoth
   expect([...pages.pages.keys()]).toEqual([1]);
 });
 
+test('a program goes to the page that has most of its labels, of those that have room', () => {
+  const pages = createPages();
+  const labels = (first: number, count: number): ReadonlySet<number> =>
+    new Set(Array.from({ length: count }, (_, i) => 100 + first + i));
+  const first = pages.place(1, labels(0, 300))!;
+  const second = pages.place(2, labels(300, 300))!;
+  expect(second).not.toBe(first);
+  expect(pages.place(3, labels(295, 20))).toBe(second);
+  expect(pages.place(4, labels(285, 20))).toBe(first);
+  // What it had has room: it stays.
+  expect(pages.place(4, labels(299, 21))).toBe(first);
+});
+
 test('labels of ports that do not fit a page take another one, and come back after settling', () => {
   const intervals = createIntervals();
   const rows = createRowStore();
