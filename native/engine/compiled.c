@@ -154,6 +154,7 @@ struct machine *compiled_machine(const struct program *p)
 	if (!m)
 		return NULL;
 	m->code = code;
+	m->reach = p->reach;
 	if (!make_arrays(m) && !make_look_ups(m, p) && !make_lanes(m))
 		return m;
 	fprintf(stderr, "engine: no memory to run %s as machine code; it is interpreted\n", code->name);

@@ -79,6 +79,8 @@ struct meter_cell {
 
 struct machine {
 	const struct compiled_code *code;
+	/* Zeros are kept behind a packet up to so many bytes from its start (program.h). */
+	uint32_t reach;
 	/* The copy of the tables that packets use: set before each run. */
 	const struct rte_swx_table_state *state;
 	rte_swx_table_lookup_t *look_up;

@@ -18,9 +18,12 @@
 
 #include "compiled.h"
 #include "exact.h"
+#include "protocol.h"
 #include "spec.h"
 
 #define NO_LEARNER UINT32_MAX
+/* How often a packet is sent round before it is dropped, as in spec.c. */
+#define PASSES_MAX 64
 
 /* Something that emit sends. */
 struct emitted {
@@ -39,6 +42,9 @@ struct lane_head {
 	uint32_t length;
 	uint32_t emitted_count;
 	uint64_t valid;
+	/* How often it was sent round, and whether it is to be at its end. */
+	uint32_t pass;
+	bool again;
 	/* The last look-up. */
 	uint8_t *key;
 	uint64_t action;
@@ -357,14 +363,23 @@ label: \
 
 /* ---- packets ---- */
 
-static inline void start(struct lane_head *l, struct compiled_packet *p)
+static inline void begin_pass(struct lane_head *l)
 {
-	l->packet = p;
-	l->at = p->packet.pkt + p->packet.offset;
-	l->length = p->packet.length;
+	const struct rte_swx_pkt *packet = &l->packet->packet;
+
+	l->at = packet->pkt + packet->offset;
+	l->length = packet->length;
+	l->again = false;
 	l->emitted_count = 0;
 	l->valid = 0;
 	l->learner = NO_LEARNER;
+}
+
+static inline void start(struct lane_head *l, struct compiled_packet *p)
+{
+	l->packet = p;
+	l->pass = 0;
+	begin_pass(l);
 }
 
 /* By way of a copy: they may lie anywhere in the packet. The engine takes no program that emits more than PACKET_HEADROOM. */
@@ -395,6 +410,31 @@ static inline void assemble(struct lane_head *l, const struct emitted *emitted)
 	if (left)
 		to = move_headers(to, emitted, left, &packet->length);
 	packet->offset = (uint32_t)(to - packet->pkt);
+}
+
+/* Sends the packet round; false: it is dropped, as it was round too often, or is longer or shorter than a frame can be. */
+static inline bool send_round(const struct machine *m, struct lane_head *l, const struct emitted *emitted)
+{
+	struct rte_swx_pkt *packet = &l->packet->packet;
+	uint32_t grows = 0;
+
+	for (uint32_t i = 0; i < l->emitted_count; i++)
+		grows += emitted[i].length;
+	/* Every pass may add headers: there is room in front for one that adds as much as it can. */
+	if (l->pass >= PASSES_MAX || l->at < packet->pkt + grows) {
+		l->packet->port = COMPILED_DROP;
+		return false;
+	}
+	assemble(l, emitted);
+	if (!packet->length || packet->length > WIRE_MAX) {
+		l->packet->port = COMPILED_DROP;
+		return false;
+	}
+	if (packet->length < m->reach)
+		memset(packet->pkt + packet->offset + packet->length, 0, m->reach - packet->length);
+	l->pass++;
+	begin_pass(l);
+	return true;
 }
 
 static inline void transmit(struct lane_head *l, const struct emitted *emitted, uint64_t port)

@@ -56,15 +56,20 @@ export function writeInstruction(
   };
   switch (i.op) {
     case 'rx':
-      return assign(fields, i.port, 'l->head.packet->port');
+      // A packet that is sent round keeps the metadata of its first pass, the port included.
+      return `if (!l->head.pass) ${assign(fields, i.port, 'l->head.packet->port')}`;
     case 'tx':
       if (inAction) return refuse('tx in an action');
-      return `transmit(&l->head, l->emitted, ${read(i.port)}); goto done;`;
+      return (
+        `if (l->head.again) { if (send_round(m, &l->head, l->emitted)) goto again; goto done; }\n` +
+        `\ttransmit(&l->head, l->emitted, ${read(i.port)}); goto done;`
+      );
     case 'drop':
       return `l->head.packet->port = COMPILED_DROP; ${inAction ? 'return true;' : 'goto done;'}`;
     case 'recirculate':
+      return 'l->head.again = true;';
     case 'recircid':
-      return refuse(i.op);
+      return assign(fields, i.dst, 'l->head.pass');
     case 'extract': {
       const { bytes, maxBytes } = spec.headers.get(i.header)!.type;
       const at = `l->at_${identifier(i.header)} = l->head.at; l->head.valid |= ${bit(i.header)};`;

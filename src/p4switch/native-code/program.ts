@@ -128,7 +128,7 @@ begin:
 	if (next == end)
 		goto leave;
 	start(&l->head, next++);
-${writeBlock(spec, names, spec.apply, false)}done:
+${spec.apply.some(({ op }) => op === 'tx') ? 'again: __rte_unused;\n' : ''}${writeBlock(spec, names, spec.apply, false)}done:
 	goto begin;
 leave:
 	if (l->head.next == &l->head)

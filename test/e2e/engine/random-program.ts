@@ -150,6 +150,7 @@ export function randomProgram(random: Random, count: number): string {
       () => ['and h.h.f16 0x3f', 'table exact_header', `${random.pick(['jmpa', 'jmpna'])} ${target} set`],
       () => ['table prefixes'],
       () => ['table always'],
+      () => ['recircid m.f8', `jmpgt ${target} m.f8 0x2`, 'recirculate'],
       () => ['mov m.word h.h.f8', 'mov m.key h.h.f8', 'mov m.data m.f64', 'table flows'],
     ];
     return random.pick(kinds)();
