@@ -35,8 +35,13 @@ const SIDES = [
 /**
  * @param title of the cluster
  * @param start makes node `west` what it is at first, and the node that joins later
+ * @param answersOtherNodes false: known to be wrong, see the test; when that is mended, the test says so by failing
  */
-export function describeCluster(title: string, start: (station: Station) => Promise<Dataplane>): void {
+export function describeCluster(
+  title: string,
+  start: (station: Station) => Promise<Dataplane>,
+  { answersOtherNodes = true }: { readonly answersOtherNodes?: boolean } = {},
+): void {
   jest.setTimeout(90_000);
   describeTestbed(title, { namespaces: true, linuxDataplane: true }, (binaries) => {
     let cluster: Cluster;
@@ -97,8 +102,8 @@ export function describeCluster(title: string, start: (station: Station) => Prom
       }
     });
 
-    it.each(SIDES)('node %s reaches its pods and those of node %s', async (from, to) => {
-      for (const pod of [`${from}-client`, `${to}-client`, `${to}-plain`]) {
+    const reached = async (from: string, pods: readonly string[], seconds: number): Promise<void> => {
+      for (const pod of pods) {
         const { addresses } = cluster.pod(pod);
         await eventually(
           `node ${from} to reach ${pod}`,
@@ -107,10 +112,26 @@ export function describeCluster(title: string, start: (station: Station) => Prom
             if (found !== 'all') throw new Error(found);
             return true;
           },
-          { seconds: 15, logs: cluster.logs() },
+          { seconds, logs: cluster.logs() },
         );
       }
+    };
+
+    it.each(SIDES)('node %s reaches its pods and those of node %s', async (from, to) => {
+      await reached(from, [`${from}-client`, `${to}-client`], 15);
     });
+
+    it('a node reaches pods of an encapsulated pool, and of one without, on a Linux node', async () => {
+      await reached('west', ['east-client', 'east-plain'], 15);
+    });
+
+    // The node asks from its own address, which no pool has: answers of the pod must not be taken for what NAT outgoing is for.
+    (answersOtherNodes ? it : it.failing)(
+      'node east reaches pods of a pool without encapsulation',
+      async () => {
+        await reached('east', ['west-plain'], 5);
+      },
+    );
 
     it.each(['west', 'east'])('the world sees pods of %s as their node', async (node) => {
       const { v4, v6 } = cluster.node(node).addresses;

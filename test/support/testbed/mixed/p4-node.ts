@@ -17,6 +17,7 @@ import { configurePod, externalDriver } from '../node';
 import { eventually, supervise } from '../supervisor';
 import type { Dataplane, NewPod, Station } from './cluster';
 import { containerIdOf } from './cni';
+import { WORLD } from './lan';
 
 const ROOT = path.join(__dirname, '../../../..');
 const MAIN = path.join(ROOT, 'bin/calico-p4');
@@ -36,7 +37,7 @@ export interface P4Node extends Dataplane {
 
 /** @throws with the last lines of the logs; what was started is stopped */
 export async function startP4Node(station: Station): Promise<P4Node> {
-  const { name, space, mac, addresses, cluster } = station;
+  const { name, space, addresses, cluster } = station;
   const folder = path.join(cluster.folder, name);
   mkdirSync(folder, { recursive: true });
   const engineSocket = path.join(folder, 'engine.sock');
@@ -49,7 +50,6 @@ export async function startP4Node(station: Station): Promise<P4Node> {
       target: { address: TARGET },
       ports: PORT,
       interfaces: { uplink: 'eth0', host: HOST_TAP },
-      macs: { uplink: mac, host: hostMac },
       mtu: { pods: POD_MTU, uplink: 1500 },
       metrics: { listen: METRICS },
       felix: { heartbeatSeconds: 1 },
@@ -80,6 +80,8 @@ export async function startP4Node(station: Station): Promise<P4Node> {
       await server.stop();
       // Its socket is ours alone, so what listens there is our engine.
       await endProcesses(processesWith(['--socket', engineSocket]));
+      // It outlives the engine, with the node's addresses, which are another's now.
+      space.ip('link', 'delete', HOST_TAP);
     });
     await eventually(
       `${HOST_TAP} of ${name}`,
@@ -103,8 +105,8 @@ export async function startP4Node(station: Station): Promise<P4Node> {
     undo.push(async () => {
       await felix.stop();
       // The node's stack gets back what the driver has taken from it.
-      execFileSync('ip', [...inside(MAIN, 'cleanup').args], {
-        env: { ...cleanEnvironment(), CALICO_P4_CONFIG: config },
+      execFileSync('ip', inside(MAIN, 'cleanup', '--config', config).args, {
+        env: cleanEnvironment(),
         stdio: 'ignore',
       });
     });
@@ -186,11 +188,11 @@ export async function startP4Node(station: Station): Promise<P4Node> {
   }
 }
 
-/** The node's addresses and default route are on the engine's interface: eth0 is the engine's. */
+/** The node's addresses, with the network that they are on, and its default route are at the host's TAP: eth0 is the engine's. */
 function setUpHost(space: Namespace, { v4, v6 }: Station['addresses']): void {
   space.ip('link', 'set', HOST_TAP, 'up');
-  space.ip('address', 'replace', `${v4}/32`, 'dev', HOST_TAP);
-  space.ip('address', 'replace', `${v6}/128`, 'dev', HOST_TAP, 'nodad');
-  space.ip('route', 'replace', 'default', 'dev', HOST_TAP, 'src', v4);
-  space.ip('-6', 'route', 'replace', 'default', 'dev', HOST_TAP, 'src', v6);
+  space.ip('address', 'replace', `${v4}/24`, 'dev', HOST_TAP);
+  space.ip('address', 'replace', `${v6}/64`, 'dev', HOST_TAP, 'nodad');
+  space.ip('route', 'replace', 'default', 'via', WORLD.v4, 'dev', HOST_TAP, 'src', v4);
+  space.ip('-6', 'route', 'replace', 'default', 'via', WORLD.v6, 'dev', HOST_TAP, 'src', v6);
 }
