@@ -35,7 +35,7 @@ bench: $(STAMPS)/generated ## measure: a table, and JSON in bench-results/ (BENC
 
 build: $(STAMPS)/build ## compile to dist/, for bin/calico-p4
 
-engine: ## compile the native engine and the program for calico-node to native/build/ (the engine is skipped with a message where libdpdk-dev is not installed)
+engine: $(if $(shell command -v node),build) ## compile the native engine, with the pipeline as machine code, and the program for calico-node to native/build/ (the engine is skipped with a message where libdpdk-dev is not installed)
 	@$(MAKE) --no-print-directory -C native
 
 types: $(STAMPS)/generated ## type-check everything, tests included
@@ -64,7 +64,8 @@ $(STAMPS)/build: $(STAMPS)/generated $(SOURCES) tsconfig.json tsconfig.build.jso
 	npx tsc -p tsconfig.build.json
 	@touch $@
 
-$(STAMPS)/test-tools: scripts/stock-client-venv scripts/build-swx-check $(wildcard test/e2e/stock-client/*requirements.txt) test/e2e/dpdk/swx-check.c
+$(STAMPS)/test-tools: scripts/stock-client-venv scripts/build-swx-check scripts/linux-dataplane-tools $(wildcard test/e2e/stock-client/*requirements.txt) test/e2e/dpdk/swx-check.c
 	scripts/stock-client-venv
 	scripts/build-swx-check
+	scripts/linux-dataplane-tools
 	@mkdir -p $(STAMPS) && touch $@

@@ -31,6 +31,7 @@ export const ERROR_CODES = [
   'TARGET_WRITE_FAILED',
   'TARGET_TABLE_FULL',
   'POLICY_INVALID',
+  'HOST_NETWORK_FAILED',
   'USAGE',
 ] as const;
 export type ErrorCode = (typeof ERROR_CODES)[number];

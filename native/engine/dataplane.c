@@ -145,7 +145,7 @@ static void *run(void *argument)
 			continue;
 		d->counters.batches++;
 		d->counters.packets += slots_waiting(d->slots);
-		slots_run(d->slots, d->program ? d->program->pipeline : NULL);
+		slots_run(d->slots, d->program);
 		if (d->idle == IDLE_ADAPTIVE)
 			busy_at = now_us();
 	}

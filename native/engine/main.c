@@ -17,6 +17,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 
+#include "compiled.h"
 #include "dataplane.h"
 #include "requests.h"
 #include "server.h"
@@ -35,6 +36,7 @@ struct options {
 	uint32_t device_count;
 	bool huge;
 	bool trial;
+	bool interpret;
 };
 
 static const char usage[] =
@@ -46,7 +48,8 @@ static const char usage[] =
 	"  --spin-us N        adaptive: look that long before sleeping (50)\n"
 	"  --core N           run packets on this core\n"
 	"  --realtime N       run packets with this SCHED_FIFO priority (1 to 99)\n"
-	"  --device ADDRESS   a DPDK device: a PCI address, or a virtual device; may be repeated\n";
+	"  --device ADDRESS   a DPDK device: a PCI address, or a virtual device; may be repeated\n"
+	"  --interpret        run every program in DPDK's interpreter, also one that is compiled in\n";
 
 static uint32_t number(const char *text, uint32_t least, uint32_t most, const char *option)
 {
@@ -82,7 +85,8 @@ static void read_options(int argc, char **argv, struct options *o)
 		{ "idle", required_argument, NULL, 'i' },     { "spin-us", required_argument, NULL, 'u' },
 		{ "core", required_argument, NULL, 'c' },     { "realtime", required_argument, NULL, 'r' },
 		{ "device", required_argument, NULL, 'd' },   { "trial", no_argument, NULL, 't' },
-		{ "help", no_argument, NULL, 'h' },	      { NULL, 0, NULL, 0 },
+		{ "interpret", no_argument, NULL, 'I' },      { "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int c;
 
@@ -118,6 +122,9 @@ static void read_options(int argc, char **argv, struct options *o)
 				exit(2);
 			}
 			o->devices[o->device_count++] = optarg;
+			break;
+		case 'I':
+			o->interpret = true;
 			break;
 		case 't':
 			o->trial = true;
@@ -230,6 +237,8 @@ int main(int argc, char **argv)
 	sigset_t signals;
 
 	read_options(argc, argv, &o);
+	if (o.interpret || getenv("CALICO_P4_ENGINE_INTERPRET"))
+		compiled_forbid();
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);

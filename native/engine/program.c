@@ -8,6 +8,8 @@
 
 #include <rte_swx_table_selector.h>
 
+#include "compiled.h"
+#include "exact.h"
 #include "learned.h"
 #include "slots.h"
 #include "spec.h"
@@ -55,6 +57,24 @@ uint32_t selector_state(const struct program *p, uint32_t selector)
 uint32_t learner_state(const struct program *p, uint32_t learner)
 {
 	return p->table_count + p->selector_count + learner;
+}
+
+uint64_t register_read(const struct program *p, uint32_t array, uint32_t index)
+{
+	uint64_t value = 0;
+
+	if (p->machine)
+		return p->machine->registers[array][index];
+	rte_swx_ctl_pipeline_regarray_read(p->pipeline, p->regarrays[array].name, index, &value);
+	return value;
+}
+
+void register_write(struct program *p, uint32_t array, uint32_t index, uint64_t value)
+{
+	if (p->machine)
+		p->machine->registers[array][index] = value;
+	else
+		rte_swx_ctl_pipeline_regarray_write(p->pipeline, p->regarrays[array].name, index, value);
 }
 
 /* ---- what DPDK says of the program ---- */
@@ -453,6 +473,9 @@ static int build(struct program *p, const struct spec_text *text, struct slots *
 	status = rte_swx_pipeline_config(&p->pipeline, name, NODE);
 	if (status)
 		return fail(f, STATUS_SYSTEM, "no pipeline: %s", strerror(-status));
+	status = rte_swx_pipeline_table_type_register(p->pipeline, EXACT_TYPE, RTE_SWX_TABLE_MATCH_EXACT, &exact_ops);
+	if (status)
+		return fail(f, STATUS_SYSTEM, "no type of tables: %s", strerror(-status));
 	if (slots_give(slots, p->pipeline, f) || configure(p, text, f) || read_program(p, f) || make_second_copy(p, f))
 		return -1;
 	return 0;
@@ -475,7 +498,7 @@ struct program *program_build(const char *spec, uint32_t length, struct slots *s
 	}
 	memcpy(p->spec, spec, length);
 	p->spec_length = length;
-	if (spec_prepare(spec, length, slots_count(slots), &text, f)) {
+	if (spec_prepare(spec, length, slots_count(slots), compiled_has(spec, length), &text, f)) {
 		program_free(p);
 		return NULL;
 	}
@@ -483,6 +506,8 @@ struct program *program_build(const char *spec, uint32_t length, struct slots *s
 	if (build(p, &text, slots, f)) {
 		program_free(p);
 		p = NULL;
+	} else {
+		p->machine = compiled_machine(p);
 	}
 	spec_text_free(&text);
 	return p;
@@ -520,6 +545,7 @@ void program_free(struct program *p)
 	if (!p)
 		return;
 	free_other_copy(p);
+	compiled_free(p->machine);
 	for (uint32_t i = 0; p->tables && i < p->table_count; i++) {
 		keyed_free(&p->tables[i].keyed);
 		entries_free(&p->tables[i].entries);

@@ -117,6 +117,8 @@ struct meter_array {
 
 struct program {
 	struct rte_swx_pipeline *pipeline;
+	/* Not NULL: packets do not go through the pipeline but through machine code (compiled.h). */
+	struct machine *machine;
 	/* Copies of all table states: tables, selectors, learners. Packets use state[live]. */
 	struct rte_swx_table_state *state[2];
 	int live;
@@ -151,6 +153,11 @@ uint32_t learner_state(const struct program *p, uint32_t learner);
 /* A table object as DPDK builds its own, with these entries. */
 void *table_create(const struct table *t, struct rte_swx_table_entry_list *entries);
 void *learner_create(const struct program *p, uint32_t learner);
+
+/* What packets write, wherever it is. */
+uint64_t register_read(const struct program *p, uint32_t array, uint32_t index);
+/* Packets stand still. */
+void register_write(struct program *p, uint32_t array, uint32_t index, uint64_t value);
 
 /* Between a message's field (big-endian) and DPDK's memory. */
 void field_to_memory(const struct field *field, const uint8_t *message, uint8_t *memory);

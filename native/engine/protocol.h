@@ -5,8 +5,8 @@
 #ifndef PROTOCOL_H
 #define PROTOCOL_H
 
-/* 2: VLANs of ports. 3: meters. */
-#define PROTOCOL_VERSION 3
+/* 2: VLANs of ports. 3: meters. 4: whether the program is machine code. */
+#define PROTOCOL_VERSION 4
 /* Length of the body, operation, status, two bytes of zeros, id of the request. */
 #define FRAME_HEADER 12
 #define FRAME_BODY_MAX (32u << 20)

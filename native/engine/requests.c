@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "compiled.h"
 #include "learned.h"
 #include "requests_ports.h"
 #include "transaction.h"
@@ -221,12 +222,8 @@ static int read_registers(struct engine *e, struct reader *r, struct writer *w, 
 	if (!read_done(r) || array >= p->regarray_count || count > REPLY_PART_MAX / 8 ||
 	    first > p->regarrays[array].size || count > p->regarrays[array].size - first)
 		return malformed(f);
-	for (uint32_t i = 0; i < count; i++) {
-		uint64_t value = 0;
-
-		rte_swx_ctl_pipeline_regarray_read(p->pipeline, p->regarrays[array].name, first + i, &value);
-		write_u64(w, value);
-	}
+	for (uint32_t i = 0; i < count; i++)
+		write_u64(w, register_read(p, array, first + i));
 	return 0;
 }
 
@@ -337,48 +334,75 @@ static int flush_learned(struct engine *e, struct reader *r, struct failure *f)
 	return 0;
 }
 
-static void write_counts(struct writer *w, const uint64_t *counts, uint32_t count)
+/* Hits, misses, then of learned tables: learned, not learned, renewed, forgotten. -1: DPDK does not say. */
+static int learner_counts(const struct program *p, uint32_t learner, uint64_t *counts, uint64_t *by_action)
 {
-	for (uint32_t i = 0; i < count; i++)
-		write_u64(w, counts[i]);
+	struct rte_swx_learner_stats s = { .n_pkts_action = by_action };
+
+	if (rte_swx_ctl_pipeline_learner_stats_read(p->pipeline, p->learners[learner].keyed.name, &s))
+		return -1;
+	counts[0] = s.n_pkts_hit;
+	counts[1] = s.n_pkts_miss;
+	counts[2] = s.n_pkts_learn_ok;
+	counts[3] = s.n_pkts_learn_err;
+	counts[4] = s.n_pkts_rearm;
+	counts[5] = s.n_pkts_forget;
+	return 0;
 }
 
-/* Hits, misses, then of learners: learned, not learned, renewed, forgotten; then packets by action. */
+static int table_counts(const struct program *p, uint32_t table, uint64_t *counts, uint64_t *by_action)
+{
+	struct rte_swx_table_stats s = { .n_pkts_action = by_action };
+
+	if (rte_swx_ctl_pipeline_table_stats_read(p->pipeline, p->tables[table].keyed.name, &s))
+		return -1;
+	counts[0] = s.n_pkts_hit;
+	counts[1] = s.n_pkts_miss;
+	return 0;
+}
+
+static void compiled_counts(const struct program *p, uint32_t number, uint64_t *counts, uint64_t *by_action)
+{
+	const struct look_ups *l = &p->machine->look_ups[number];
+
+	counts[0] = l->by_hit[1];
+	counts[1] = l->by_hit[0];
+	counts[2] = l->learned;
+	counts[3] = l->not_learned;
+	counts[4] = l->renewed;
+	counts[5] = l->forgotten;
+	memcpy(by_action, l->by_action, p->action_count * sizeof(*by_action));
+}
+
 static int table_stats(struct engine *e, struct reader *r, struct writer *w, struct failure *f)
 {
 	struct program *p = program_of(e, r, f);
 	uint32_t table = read_u16(r), learner = table & ~LEARNER_BIT;
-	uint64_t *by_action;
-	int status;
+	uint64_t *by_action, counts[6] = { 0 };
+	bool learned = table & LEARNER_BIT;
+	int status = 0;
 
 	if (!p)
 		return -1;
-	if (!read_done(r) || (table & LEARNER_BIT ? learner >= p->learner_count : table >= p->table_count))
+	if (!read_done(r) || (learned ? learner >= p->learner_count : table >= p->table_count))
 		return malformed(f);
 	by_action = calloc(p->action_count + 1, sizeof(*by_action));
 	if (!by_action)
 		return fail(f, STATUS_SYSTEM, "no memory for counters");
-	if (table & LEARNER_BIT) {
-		struct rte_swx_learner_stats s = { .n_pkts_action = by_action };
-		status = rte_swx_ctl_pipeline_learner_stats_read(p->pipeline, p->learners[learner].keyed.name, &s);
-		const uint64_t counts[] = { s.n_pkts_hit,	s.n_pkts_miss,	s.n_pkts_learn_ok,
-					    s.n_pkts_learn_err, s.n_pkts_rearm, s.n_pkts_forget };
-
-		write_u8(w, 6);
-		write_counts(w, counts, 6);
-	} else {
-		struct rte_swx_table_stats s = { .n_pkts_action = by_action };
-		status = rte_swx_ctl_pipeline_table_stats_read(p->pipeline, p->tables[table].keyed.name, &s);
-		const uint64_t counts[] = { s.n_pkts_hit, s.n_pkts_miss };
-
-		write_u8(w, 2);
-		write_counts(w, counts, 2);
+	if (p->machine)
+		compiled_counts(p, learned ? p->table_count + learner : table, counts, by_action);
+	else
+		status = learned ? learner_counts(p, learner, counts, by_action) : table_counts(p, table, counts, by_action);
+	write_u8(w, learned ? 6 : 2);
+	for (uint32_t i = 0; i < (learned ? 6u : 2u); i++)
+		write_u64(w, counts[i]);
+	if (!learned)
 		write_u32(w, p->tables[table].entries.count);
-	}
 	write_u16(w, (uint16_t)p->action_count);
-	write_counts(w, by_action, p->action_count);
+	for (uint32_t i = 0; i < p->action_count; i++)
+		write_u64(w, by_action[i]);
 	free(by_action);
-	return status ? fail(f, STATUS_SYSTEM, "DPDK does not give the counters: %s", strerror(-status)) : 0;
+	return status ? fail(f, STATUS_SYSTEM, "DPDK does not give the counters") : 0;
 }
 
 static int quit(struct engine *e, struct reader *r, struct failure *f)

@@ -9,6 +9,8 @@
 #include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 
+#include "compiled.h"
+#include "program.h"
 #include "spec.h"
 
 /* The slot's number in front of a packet. */
@@ -329,23 +331,57 @@ static void move_fence(struct slots *s)
 		s->fence++;
 }
 
-void slots_run(struct slots *s, struct rte_swx_pipeline *pipeline)
+/* Machine code: everything goes out in the order in which it came. */
+static void run_compiled(struct slots *s, struct machine *machine)
+{
+	struct compiled_packet packets[BATCH];
+	uint32_t count = 0;
+
+	for (; s->next < s->fence; s->next++) {
+		struct rte_mbuf *m = s->batch[s->next];
+		uint32_t slot;
+
+		memcpy(&slot, rte_pktmbuf_mtod(m, uint8_t *) - PREFIX, PREFIX);
+		packets[count++] = (struct compiled_packet){
+			.packet = { .handle = m, .pkt = m->buf_addr, .offset = m->data_off, .length = m->data_len },
+			.port = rte_be_to_cpu_32(slot),
+		};
+	}
+	machine->code->run(machine, packets, count);
+	for (uint32_t i = 0; i < count; i++) {
+		if (packets[i].port != COMPILED_DROP)
+			send_out(s, packets[i].port, &packets[i].packet);
+		rte_pktmbuf_free(packets[i].packet.handle);
+	}
+}
+
+static void run_interpreted(struct slots *s, struct rte_swx_pipeline *pipeline, uint32_t *runs)
+{
+	while (!all_gone(s)) {
+		rte_swx_pipeline_run(pipeline, RUN);
+		if (++*runs == RUNS_MAX) {
+			fprintf(stderr, "engine: the program does not come to the end of a packet\n");
+			abort();
+		}
+	}
+}
+
+void slots_run(struct slots *s, struct program *program)
 {
 	uint32_t runs = 0;
 
-	if (!pipeline) {
+	if (!program) {
 		while (s->next < s->filled)
 			rte_pktmbuf_free(s->batch[s->next++]);
+	} else if (program->machine) {
+		program->machine->state = program->state[program->live];
 	}
 	while (s->next < s->filled) {
 		move_fence(s);
-		while (!all_gone(s)) {
-			rte_swx_pipeline_run(pipeline, RUN);
-			if (++runs == RUNS_MAX) {
-				fprintf(stderr, "engine: the program does not come to the end of a packet\n");
-				abort();
-			}
-		}
+		if (program->machine)
+			run_compiled(s, program->machine);
+		else
+			run_interpreted(s, program->pipeline, &runs);
 	}
 	s->next = 0;
 	s->filled = 0;

@@ -29,6 +29,7 @@ struct slots_counters {
 };
 
 struct slots;
+struct program;
 
 /* The thread that calls this, and after it the data thread, own the slots. */
 struct slots *slots_create(uint32_t count, struct failure *f);
@@ -50,7 +51,7 @@ bool slots_receive(struct slots *s, uint32_t slot, uint32_t most);
 bool slots_put(struct slots *s, uint32_t slot, const uint8_t *frame, uint32_t length);
 uint32_t slots_waiting(const struct slots *s);
 /* Runs the batch to its end: every packet was sent or dropped when this returns. */
-void slots_run(struct slots *s, struct rte_swx_pipeline *pipeline);
+void slots_run(struct slots *s, struct program *program);
 
 /* Until it is set to NULL again, what is sent is written here (u32 slot, u16 length, frame) and not to the ports. */
 void slots_capture(struct slots *s, struct writer *to);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exact.h"
+
 /* DPDK reads lines into a buffer of 2048 bytes, and joins an instruction's words in one of 256. */
 #define LINE_MAX_BYTES 2000
 #define INSTRUCTION_MAX_BYTES 250
@@ -59,6 +61,7 @@ struct spec {
 	const char *text;
 	size_t length;
 	uint32_t slots;
+	bool own_tables;
 	char *words_text;
 	const char **words;
 	uint32_t word_count;
@@ -766,18 +769,53 @@ static int put_block(struct spec *s, const struct block *block, const struct ins
 	return 0;
 }
 
+/* The line begins a table, all keys of which are exact, and that asks for no type itself. */
+static bool is_exact_table(const struct spec *s, uint32_t at)
+{
+	bool keys = false, exact = false;
+
+	if (!is(word(s, &s->lines[at], 0), "table") || !is(word(s, &s->lines[at], 2), "{"))
+		return false;
+	for (uint32_t depth = 1; depth && ++at < s->line_count;) {
+		const struct line *l = &s->lines[at];
+
+		if (!l->words)
+			continue;
+		if (is(word(s, l, 0), "}")) {
+			depth--;
+			keys = false;
+		} else if (is(word(s, l, l->words - 1), "{")) {
+			depth++;
+			keys = is(word(s, l, 0), "key");
+		} else if (is(word(s, l, 0), "instanceof") || (keys && !is(word(s, l, 1), "exact"))) {
+			return false;
+		} else {
+			exact |= keys;
+		}
+	}
+	return exact;
+}
+
 static int put_all(struct spec *s, struct instruction **lists, const uint32_t *counts)
 {
 	uint32_t block = 0;
+	bool in_metadata = false;
 
 	for (uint32_t at = 0; at < s->line_count; at++) {
 		const struct line *l = &s->lines[at];
 
+		in_metadata |= l->number == s->metadata->line;
+		/* At its end: the program's own fields stay where they are, as machine code expects them. */
+		if (in_metadata && is(word(s, l, 0), "}")) {
+			in_metadata = false;
+			if (s->recirculates)
+				put(s, l->number, "\tbit<32> " RESERVED "pass");
+			if (s->writes_constants)
+				put(s, l->number, "\tbit<64> " RESERVED "value");
+		}
 		put_line(s, at);
-		if (s->recirculates && l->number == s->metadata->line)
-			put(s, l->number, "\tbit<32> " RESERVED "pass");
-		if (s->writes_constants && l->number == s->metadata->line)
-			put(s, l->number, "\tbit<64> " RESERVED "value");
+		if (s->own_tables && is_exact_table(s, at))
+			put(s, l->number, "\tinstanceof " EXACT_TYPE);
 		if (block < s->block_count && at + 1 == s->blocks[block].begin) {
 			if (put_block(s, &s->blocks[block], lists[block], counts[block]))
 				return -1;
@@ -866,9 +904,11 @@ static int prepare(struct spec *s)
 	return status;
 }
 
-int spec_prepare(const char *text, size_t length, uint32_t slots, struct spec_text *out, struct failure *f)
+int spec_prepare(const char *text, size_t length, uint32_t slots, bool own_tables, struct spec_text *out, struct failure *f)
 {
-	struct spec s = { .text = text, .length = length, .slots = slots, .out = out, .failure = f };
+	struct spec s = {
+		.text = text, .length = length, .slots = slots, .own_tables = own_tables, .out = out, .failure = f
+	};
 	int status;
 
 	*out = (struct spec_text){ 0 };

@@ -19,11 +19,17 @@
  *	regadd A 0x0 0x1	mov m.ENGINE_value 0x1
  *				regadd A 0x0 m.ENGINE_value
  *
+ * For a program that runs as machine code (compiled.h), all tables that are exact get the engine's own type:
+ *
+ *	table T {		table T {
+ *					instanceof ENGINE_exact
+ *
  * The programs themselves know nothing of it.
  */
 #ifndef SPEC_H
 #define SPEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,7 +50,8 @@ struct spec_text {
 };
 
 /* Checks and rewrites. The result is the caller's to free with spec_text_free. */
-int spec_prepare(const char *text, size_t length, uint32_t slots, struct spec_text *out, struct failure *f);
+int spec_prepare(const char *text, size_t length, uint32_t slots, bool own_tables, struct spec_text *out,
+		 struct failure *f);
 void spec_text_free(struct spec_text *t);
 
 #endif

@@ -8,6 +8,8 @@
 
 #include <rte_swx_table_selector.h>
 
+#include "compiled.h"
+
 /* DPDK takes the highest priority for 0, and has 29 bits for them. */
 #define PRIORITY_MAX ((1u << 28) - 1)
 /* The library reads keys in words of 8 bytes, up to the next power of two. */
@@ -393,7 +395,9 @@ static void set_meter(struct program *p, struct step *step)
 	char name[RTE_SWX_CTL_NAME_SIZE];
 	int status;
 
-	if (step->meter.set) {
+	if (p->machine) {
+		status = compiled_meter_set(p->machine, step->object, step->index, &step->meter);
+	} else if (step->meter.set) {
 		profile_name(name, sizeof(name), step->meter.profile);
 		status = rte_swx_ctl_meter_set(p->pipeline, a->name, step->index, name);
 	} else {
@@ -647,8 +651,7 @@ static void exchange(struct dataplane *d, void *argument)
 		if (step->kind == CHANGE_METER)
 			set_meter(p, step);
 		if (step->kind == CHANGE_REGISTER)
-			rte_swx_ctl_pipeline_regarray_write(p->pipeline, p->regarrays[step->object].name, step->index,
-							    step->value);
+			register_write(p, step->object, step->index, step->value);
 	}
 }
 

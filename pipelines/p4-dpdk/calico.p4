@@ -295,6 +295,13 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         default_action = no_dscp;
         size = 1024;
     }
+    // The same of what the node itself sends, by its source address.
+    table host_dscp {
+        key = { h.flow.src_hi : exact @name("hi"); h.flow.src_lo : exact @name("lo"); }
+        actions = { set_dscp; @defaultonly no_dscp; }
+        default_action = no_dscp;
+        size = 64;
+    }
     // Addresses of the cluster: what goes there keeps its DSCP.
     action in_pool() {}
     action in_no_pool() {}
@@ -478,6 +485,16 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         key = { m.source : exact @name("source"); m.target : exact @name("target"); }
         actions = { to_stack; @defaultonly no_stack; }
         default_action = no_stack;
+        size = 16;
+    }
+
+    // Whether policy judges, by where they come from, packets that can not be the first of a connection and belong to none.
+    action let_judge() {}
+    action not_judged() {}
+    table invalid {
+        key = { m.source : exact @name("source"); }
+        actions = { let_judge; @defaultonly not_judged; }
+        default_action = not_judged;
         size = 16;
     }
 
@@ -971,6 +988,25 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
         h.flow.fragment_id = h.fragment.id;                             \
     }
 
+// The DSCP of h.dscp; the bits of ECN stay. RFC 1624; p4c leaves out set_state in silence: the old checksum comes in as what it is the
+// sum of.
+#define WRITE_DSCP                                                      \
+    if (h.ipv4.isValid()) {                                             \
+        h.dscp.old_word = (bit<16>) h.ipv4.tos;                         \
+        h.ipv4.tos = h.ipv4.tos & 0x03;                                 \
+        h.ipv4.tos = h.ipv4.tos | h.dscp.tos;                           \
+        h.dscp.new_word = (bit<16>) h.ipv4.tos;                         \
+        h.dscp.complement = h.ipv4.checksum ^ 0xffff;                   \
+        checksum.clear();                                               \
+        checksum.add(h.dscp.complement);                                \
+        checksum.subtract(h.dscp.old_word);                             \
+        checksum.add(h.dscp.new_word);                                  \
+        h.ipv4.checksum = checksum.get();                               \
+    } else {                                                            \
+        h.ipv6.version_class_flow = h.ipv6.version_class_flow & 0xf03fffff;\
+        h.ipv6.version_class_flow = h.ipv6.version_class_flow | h.dscp.traffic_class;\
+    }
+
 // Drops what is over a limit. Numbers of colours are DPDK's, in which green is 0: p4c writes that as RED. ONE: a field that holds 1; DPDK
 // takes no constant.
 #define LIMIT(NUMBER, ONE)                                                                          \
@@ -1050,21 +1086,7 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     if (cluster_pools.apply().miss) {                                   \
         h.dscp.setValid();                                              \
         if (pod_dscp.apply().hit) {                                     \
-            if (h.ipv4.isValid()) {                                     \
-                h.dscp.old_word = (bit<16>) h.ipv4.tos;                 \
-                h.ipv4.tos = h.ipv4.tos & 0x03;                         \
-                h.ipv4.tos = h.ipv4.tos | h.dscp.tos;                   \
-                h.dscp.new_word = (bit<16>) h.ipv4.tos;                 \
-                h.dscp.complement = h.ipv4.checksum ^ 0xffff;           \
-                checksum.clear();                                       \
-                checksum.add(h.dscp.complement);                        \
-                checksum.subtract(h.dscp.old_word);                     \
-                checksum.add(h.dscp.new_word);                          \
-                h.ipv4.checksum = checksum.get();                       \
-            } else {                                                    \
-                h.ipv6.version_class_flow = h.ipv6.version_class_flow & 0xf03fffff;         \
-                h.ipv6.version_class_flow = h.ipv6.version_class_flow | h.dscp.traffic_class; \
-            }                                                           \
+            WRITE_DSCP                                                  \
         }                                                               \
     }
 
@@ -1945,12 +1967,19 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                         }
                         // Neither the first of a connection nor part of one: without a host endpoint that is the host's own affair.
                         if (m.kind == KIND_FOLLOWS) {
-                            second = STAGE_NONE;
-                            if (m.source == SIDE_POD || m.target == SIDE_POD) {
-                                first = STAGE_NONE;
-                                m.reason = REASON_INVALID;
+                            if (invalid.apply().hit) {
+                                // As a new one, and never learned.
+                                m.kind = KIND_ICMP;
+                                m.learnable = LEARN_NEVER;
+                            } else {
+                                second = STAGE_NONE;
+                                if (m.source == SIDE_POD || m.target == SIDE_POD) {
+                                    first = STAGE_NONE;
+                                    m.reason = REASON_INVALID;
+                                }
                             }
-                        } else if (m.source == SIDE_UPLINK) {
+                        }
+                        if (m.source == SIDE_UPLINK && m.kind != KIND_FOLLOWS) {
                             DESTINATION(h.floating.was_hi, h.floating.was_lo)
                             WALK(0, before)
                             DESTINATION(h.floating.hi, h.floating.lo)
@@ -2083,6 +2112,13 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
                 // Out of the cluster by way of the kernel.
                 if (h.flow.extras >= MARK_DSCP) {
                     POD_DSCP
+                }
+            } else if (m.target == SIDE_UPLINK) {
+                h.dscp.setValid();
+                if (host_dscp.apply().hit) {
+                    if (cluster_pools.apply().miss) {
+                        WRITE_DSCP
+                    }
                 }
             }
         }

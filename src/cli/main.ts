@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { CalicoP4Error } from '../errors';
 import { setLogLevel } from '../log';
+import { cleanup } from './cleanup';
 import { runDriver } from './driver';
 import * as lab from './lab';
 import { replay, type ReplayOptions } from './replay';
@@ -35,6 +36,12 @@ export function main(argv: readonly string[]): void {
     )
     .option('--print-config', 'show the configuration that is in force, and stop')
     .action((options: { config?: string; printConfig?: boolean }) => run(() => runDriver(options, print)));
+
+  program
+    .command('cleanup')
+    .description("take away what the driver has set up in the host's kernel: for when it is gone for good")
+    .option('--config <file>', 'as of driver: interfaces.uplink and interfaces.host say where')
+    .action((options: { config?: string }) => run(() => cleanup(options, print)));
 
   program
     .command('switch')

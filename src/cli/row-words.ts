@@ -12,7 +12,8 @@ export function rowWords(row: Row, names: TargetNames): string {
 
 function matchWords({ table, match }: Row, names: TargetNames): string {
   const words: string[] = [];
-  const { hi, lo, ...rest } = match;
+  const { hi, lo, ...other } = match;
+  const rest = withoutHalves(other);
   const labels = wordsIn(
     Object.fromEntries(Object.entries(rest).map(([field, { value }]) => [field, value])),
   );
@@ -21,10 +22,43 @@ function matchWords({ table, match }: Row, names: TargetNames): string {
       words.push(`${fieldName(table, field)}=${fieldWords(table, field, value, names)}`);
   }
   if (labels !== undefined) words.push(labelWords(labels, undefined, names));
-  if (hi !== undefined || lo !== undefined || table === 'addr_labels_prefix')
-    words.push(addressWords(hi, lo));
+  words.push(...halves(match).map(([name, value]) => `${name} ${nodeAddress(value.hi, value.lo, names)}`));
+  if (hi !== undefined || lo !== undefined || ANY_ADDRESS.has(table)) words.push(addressWords(hi, lo, names));
   return words.join(' ');
 }
+
+/** Tables of CIDRs, in which a row without address fields is about all addresses. */
+const ANY_ADDRESS: ReadonlySet<string> = new Set([
+  'addr_labels_prefix',
+  'pod_source_prefix',
+  'cluster_pools',
+  'remote_block',
+  'masquerade_pools',
+]);
+
+/** Fields and parameters that come in two halves, such as hop_hi and hop_lo: the name before, and the value of both. */
+function halves(
+  fields: Readonly<Record<string, bigint | MatchValue>>,
+): (readonly [string, { readonly hi: bigint; readonly lo: bigint }])[] {
+  const value = (field: bigint | MatchValue): bigint => (typeof field === 'bigint' ? field : field.value);
+  return Object.entries(fields).flatMap(([field, hi]) => {
+    const name = /^(.+)_hi$/.exec(field)?.[1];
+    const lo = name === undefined ? undefined : fields[`${name}_lo`];
+    return name === undefined || lo === undefined ? [] : [[name, { hi: value(hi), lo: value(lo) }] as const];
+  });
+}
+
+function withoutHalves<T>(fields: Readonly<Record<string, T>>): Readonly<Record<string, T>> {
+  return Object.fromEntries(Object.entries(fields).filter(([field]) => !/_(hi|lo)$/.test(field)));
+}
+
+function nodeAddress(hi: bigint, lo: bigint, names: TargetNames): string {
+  const text = spellAddress(hi, lo);
+  const node = names.nodes.get(text);
+  return node === undefined ? text : `${text} (${node})`;
+}
+
+const HOP_KINDS = ['?', 'link', 'vxlan', 'ipip', 'stack'];
 
 function pageOf({ match }: Row): number | undefined {
   const page = match['page'];
@@ -46,6 +80,8 @@ function fieldWords(table: string, field: string, value: MatchValue, names: Targ
       return endpointWords(number, names);
     case 'direction':
       return stageOf(number) ?? String(number);
+    case 'kind':
+      return HOP_KINDS[number] ?? String(number);
     case 'source':
     case 'target':
       return ['?', 'pod', 'uplink', 'host'][number] ?? String(number);
@@ -54,9 +90,10 @@ function fieldWords(table: string, field: string, value: MatchValue, names: Targ
   }
 }
 
-function addressWords(hi: MatchValue | undefined, lo: MatchValue | undefined): string {
+function addressWords(hi: MatchValue | undefined, lo: MatchValue | undefined, names: TargetNames): string {
   const value = spellAddress(hi?.value ?? 0n, lo?.value ?? 0n);
-  if (hi?.kind === 'exact' || lo?.kind === 'exact') return value;
+  if (hi?.kind === 'exact' || lo?.kind === 'exact')
+    return nodeAddress(hi?.value ?? 0n, lo?.value ?? 0n, names);
   const bits = maskLength(hi) + maskLength(lo);
   const isIpv4 = parseCidr(value)?.ipVersion === 4 && bits >= 96;
   return `${isIpv4 ? value : value.includes('.') ? '::' : value}/${isIpv4 ? bits - 96 : bits}`;
@@ -80,14 +117,19 @@ export function actionWords(
   if (action.startsWith('to_floating')) {
     return `to_floating ${spellAddress(params['hi'] ?? 0n, params['lo'] ?? 0n)}`;
   }
-  const words = Object.entries(params).map(([name, value]) => {
+  const words = Object.entries(withoutHalves(params)).map(([name, value]) => {
     const number = Number(value);
+    if (name === 'kind') return HOP_KINDS[number] ?? String(number);
+    if (name.endsWith('_ip')) return `${name} ${nodeAddress(0n, 0xffff_0000_0000n | value, names)}`;
+    if (name === 'inner_dst' || name === 'inner_src' || name === 'inner_mac')
+      return `${name} ${spellMac(value)}`;
     if (name === 'port') return `port ${names.ports.get(number) ?? number}`;
     if (name === 'ep') return endpointWords(number, names);
     if (name === 'mac' || name === 'dst' || name === 'src') return `${name} ${spellMac(value)}`;
     return `${name} ${number}`;
   });
-  return [action, ...words].join(' ');
+  const whole = halves(params).map(([name, { hi, lo }]) => `${name} ${nodeAddress(hi, lo, names)}`);
+  return [action, ...words, ...whole].join(' ');
 }
 
 /** A node, or what its leaf says: the rules that led there and the verdict. */

@@ -124,6 +124,7 @@ function keyWords(table: string, keys: readonly bigint[], names: TargetNames): s
     case 'pod_source_prefix':
       return `${names.endpoints.get(Number(a)) ?? `endpoint ${a}`}, source ${spellAddress(b, c)}`;
     case 'host_address':
+    case 'host_dscp':
       return `source ${spellAddress(a, b)}`;
     case 'local':
       return `destination ${spellAddress(a, b)}`;

@@ -19,6 +19,10 @@ const macAddress = z
     (text) => text === '' || parseMac(text) !== undefined,
     'give the MAC address of an interface, such as 02:00:00:00:00:01, or "" if it is not known',
   );
+const interfaceName = z
+  .string()
+  .max(15)
+  .regex(/^[^\s/"\\]*$/, 'give the name of an interface');
 const ipPacket = z.number().int().min(1280).max(65535);
 const address = z.string().regex(/^(unix:.+|.+:\d{1,5})$/, 'give HOST:PORT or unix:/path/of/a/socket');
 
@@ -56,10 +60,18 @@ const schema = z
     interfaces: z
       .strictObject({
         /** The one behind the uplink port; host endpoints may name it. "": not known, and then one that names any closes the uplink. */
-        uplink: z.string().max(15).default(''),
+        uplink: interfaceName.default(''),
+        /**
+         * The one by which the host's stack gets packets, with the node's addresses and its default route. "": the host's kernel is left
+         * alone, and every other node is reached by macs.nextHop.
+         */
+        host: interfaceName.default(''),
       })
       .prefault({}),
-    /** The defaults are those of the embedded switch. "": not known, and what needs it stays closed. */
+    /**
+     * The defaults are those of the embedded switch; with interfaces.host, of the interfaces: then nextHop is not asked for. "": not known,
+     * and what needs it stays closed.
+     */
     macs: z
       .strictObject({
         /** What pods and the host take every other address to be at. */
@@ -67,10 +79,10 @@ const schema = z
           .refine((text) => text !== '', 'the gateway needs a MAC address')
           .default(spellMac(EMBEDDED_LINKS.gatewayMac)),
         /** The node's own at the uplink, and the next hop's there. */
-        uplink: macAddress.default(spellMac(EMBEDDED_LINKS.uplinkMac!)),
+        uplink: macAddress.optional(),
         nextHop: macAddress.default(spellMac(EMBEDDED_LINKS.nextHopMac!)),
         /** Of the interfaces by which the host's stack, and a stack for ICMP errors, get packets. */
-        host: macAddress.default(spellMac(EMBEDDED_LINKS.hostMac!)),
+        host: macAddress.optional(),
         errorStack: macAddress.default(''),
       })
       .prefault({}),
@@ -112,6 +124,10 @@ const schema = z
   .refine(
     ({ ports, macs }) => (ports.errorStack === undefined) === (macs.errorStack === ''),
     'ports.errorStack and macs.errorStack belong together: give both or none',
+  )
+  .refine(
+    ({ interfaces: { uplink, host } }) => host === '' || (uplink !== '' && uplink !== host),
+    'interfaces.host needs interfaces.uplink, another one',
   );
 
 export type DriverConfig = Readonly<z.infer<typeof schema>>;
@@ -138,14 +154,22 @@ export function loadConfig(env: NodeJS.ProcessEnv, file?: string): DriverConfig 
   return deepFreeze(checked.data);
 }
 
-/** The links of the node's ports, as configured. */
-export function linksOf({ ports, macs, mtu }: DriverConfig): NodeLinks {
+/** MAC addresses of the node's interfaces, where they are looked up. */
+export interface InterfaceMacs {
+  readonly uplink: bigint | undefined;
+  readonly host: bigint | undefined;
+}
+
+const EMBEDDED_MACS: InterfaceMacs = { uplink: EMBEDDED_LINKS.uplinkMac, host: EMBEDDED_LINKS.hostMac };
+
+/** The links of the node's ports, as configured; `found` is taken where nothing is. */
+export function linksOf({ ports, macs, mtu }: DriverConfig, found: InterfaceMacs = EMBEDDED_MACS): NodeLinks {
   const stackMac = parseMac(macs.errorStack);
   return {
     gatewayMac: parseMac(macs.gateway)!,
-    uplinkMac: parseMac(macs.uplink),
+    uplinkMac: macs.uplink === undefined ? found.uplink : parseMac(macs.uplink),
     nextHopMac: parseMac(macs.nextHop),
-    hostMac: parseMac(macs.host),
+    hostMac: macs.host === undefined ? found.host : parseMac(macs.host),
     podMtu: mtu.pods,
     uplinkMtu: mtu.uplink,
     errorStack:
@@ -197,7 +221,7 @@ function environmentKeys(): Map<string, readonly string[]> {
   const sections = {
     target: ['address', 'kind', 'deviceId', 'electionId'],
     ports: ['uplink', 'host', 'firstPod', 'errorStack'],
-    interfaces: ['uplink'],
+    interfaces: ['uplink', 'host'],
     macs: ['gateway', 'uplink', 'nextHop', 'host', 'errorStack'],
     mtu: ['pods', 'uplink'],
     felix: ['link', 'heartbeatSeconds'],

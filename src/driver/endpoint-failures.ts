@@ -1,4 +1,4 @@
-/** From rows that the target does not hold as desired to the endpoints that stay closed for it, in Calico's words. */
+/** From rows that the target does not hold as desired, and programs that are too large, to the endpoints that stay closed for it, in Calico's words. */
 import { policyKey, workloadKey, type HostEndpoint, type TierInfo } from '../model/model';
 import type { ApplyResult, RowFailure } from '../p4target/apply-result';
 import { entryText } from '../p4target/row-text';
@@ -13,20 +13,23 @@ export interface EndpointFailure {
   readonly hostEndpoint?: string;
   /** The policies, or else the profiles, that apply to the endpoint and are enforced by closing it. */
   readonly policies: readonly string[];
-  /** The first of its rows that failed, and why; of a held one, together with the row that the target refused first. */
+  /** The first of its rows that failed, and why; of a held one, together with the row that the target refused first. Or why its program is none. */
   readonly reason: string;
 }
 
 /**
  * Endpoints that a failed row belongs to. Rows without an endpoint need not be looked at: one that an endpoint's program needs takes the
  * endpoint's root row with it (reconciler.ts, F1 and F2), and one that was only to be swept away hurts nobody.
+ *
+ * @param closed endpoints of which a program is closed because it is too large: CompiledPolicy.closed
  */
 export function endpointFailures(
   applied: ApplyResult,
   endpoints: readonly PlacedEndpoint[],
   { uplink }: Pick<HostEndpointsInForce, 'uplink'>,
+  closed: ReadonlyMap<number, string>,
 ): EndpointFailure[] {
-  if (applied.failed.size === 0) return [];
+  if (applied.failed.size === 0 && closed.size === 0) return [];
   const first = new Map<number, RowFailure>();
   for (const failure of applied.failed.values()) {
     const ep = endpointOf(failure);
@@ -34,11 +37,13 @@ export function endpointFailures(
     const known = first.get(ep);
     if (known === undefined || (known.kind === 'held' && failure.kind === 'refused')) first.set(ep, failure);
   }
-  const reasonOf = (failure: RowFailure): string => {
+  const reasonOf = (ep: number): string | undefined => {
+    const failure = first.get(ep);
+    if (failure === undefined) return closed.get(ep);
     const cause = failure.kind === 'held' ? `; ${applied.error?.message ?? ''}` : '';
     return `${entryText(failure.row)}: ${failure.message}${cause}`;
   };
-  const ofUplink = first.get(UPLINK_EP);
+  const ofUplink = reasonOf(UPLINK_EP);
   const hosts: EndpointFailure[] =
     ofUplink === undefined || typeof uplink === 'string'
       ? []
@@ -48,19 +53,19 @@ export function endpointFailures(
             workload: `host endpoint ${uplink.id}`,
             hostEndpoint: uplink.id,
             policies: policiesOf(tiersOfHost(uplink), uplink.profileIds),
-            reason: reasonOf(ofUplink),
+            reason: ofUplink,
           },
         ];
   return [
     ...hosts,
     ...endpoints.flatMap(({ ep, workload }) => {
-      const failure = first.get(ep);
-      if (failure === undefined) return [];
+      const reason = reasonOf(ep);
+      if (reason === undefined) return [];
       return {
         ep,
         workload: workloadKey(workload.id),
         policies: policiesOf(workload.tiers, workload.profileIds),
-        reason: reasonOf(failure),
+        reason,
       };
     }),
   ];

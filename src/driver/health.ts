@@ -25,6 +25,8 @@ export interface HealthFacts {
   readonly applied: ApplyFailures | undefined;
   /** Since when messages of Felix's, or a target that is back, wait for a write; undefined when nothing waits. */
   readonly waitingSince: number | undefined;
+  /** What of the host's network is not as it should be. */
+  readonly hostNetwork: readonly string[];
   /** What Felix is told and the dataplane does not do. */
   readonly unsupportedSettings: readonly UnsupportedSetting[];
 }
@@ -49,7 +51,7 @@ const SHOWN = 50;
 /** Ready: in sync with Felix, primary on the target, and all of it written but for single endpoints, which are closed. */
 export function readiness(facts: HealthFacts): Health {
   const { applied, felixInSync, target } = facts;
-  const reasons: string[] = [];
+  const reasons: string[] = facts.hostNetwork.slice(0, SHOWN);
   if (!felixInSync) reasons.push('Felix has not said InSync yet');
   if (target.kind !== 'ready') reasons.push(targetWords(target));
   else if (felixInSync && applied === undefined) reasons.push('the target is being written');

@@ -19,6 +19,8 @@ export interface TargetNames {
   readonly outcomes: ReadonlyMap<number, Outcome>;
   /** `page/bit` -> what the bit of addr_labels and of the masks stands for. */
   readonly labels: ReadonlyMap<string, string>;
+  /** Address of a node, or of its tunnel, as spellAddress spells it -> the node's name. */
+  readonly nodes: ReadonlyMap<string, string>;
 }
 
 export const NO_NAMES: TargetNames = {
@@ -26,6 +28,7 @@ export const NO_NAMES: TargetNames = {
   endpoints: new Map(),
   outcomes: new Map(),
   labels: new Map(),
+  nodes: new Map(),
 };
 
 export function namesOf(
@@ -33,6 +36,7 @@ export function namesOf(
   outcomes: Iterable<Outcome>,
   labels: Iterable<LabelName>,
   ports: { readonly uplink: number; readonly host: number },
+  nodes: TargetNames['nodes'],
 ): TargetNames {
   return {
     ports: new Map([
@@ -46,6 +50,7 @@ export function namesOf(
     ]),
     outcomes: new Map([...outcomes].map((outcome) => [outcome.id, outcome] as const)),
     labels: new Map([...labels].map(({ page, bit, name }) => [`${page}/${bit}`, shortened(name)] as const)),
+    nodes,
   };
 }
 
@@ -93,24 +98,26 @@ const step: z.ZodType<Step> = z.discriminatedUnion('kind', [
 ]);
 
 const fileSchema = z.strictObject({
-  version: z.literal(3),
+  version: z.literal(4),
   ports: numbered,
   endpoints: numbered,
   outcomes: z.array(
     z.strictObject({ id: z.number(), verdict: z.enum(['allow', 'deny', 'unmatched']), rules: z.array(step) }),
   ),
   labels: z.array(z.tuple([z.string(), z.string()])),
+  nodes: z.array(z.tuple([z.string(), z.string()])),
 });
 
 /** Replaces the file at once; readable by its owner only. Throws what the file system says. */
 export function writeNames(path: string, names: TargetNames): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const text = JSON.stringify({
-    version: 3,
+    version: 4,
     ports: [...names.ports],
     endpoints: [...names.endpoints],
     outcomes: [...names.outcomes.values()],
     labels: [...names.labels],
+    nodes: [...names.nodes],
   });
   const fresh = `${path}.${process.pid}.new`;
   writeFileSync(fresh, text, { mode: 0o600 });
@@ -138,6 +145,7 @@ export function readNames(path: string): TargetNames {
       endpoints: new Map(file.endpoints),
       outcomes: new Map(file.outcomes.map((outcome) => [outcome.id, outcome])),
       labels: new Map(file.labels),
+      nodes: new Map(file.nodes),
     };
   } catch (cause) {
     throw new CalicoP4Error('USAGE', `${path} is not a names file of calico-p4`, { path }, { cause });

@@ -15,7 +15,9 @@ import {
 import { hostEndpointsInForce, type HostEndpointsInForce } from '../translators/host-endpoints';
 import { isLimit, sameWay, type LimitFeatures, type NotEnforced } from '../translators/limits';
 import { EMBEDDED_LINKS, type NodeLinks } from '../translators/links';
+import { configuredFacts, type NetworkFacts } from '../translators/network-facts';
 import { createPolicyCompiler } from '../translators/policy/compiler';
+import { createNetworkRows } from '../translators/routes';
 import { partChanges, type RowParts } from '../translators/row-parts';
 import type { Row } from '../translators/rows';
 import { endpointFailures, failuresOfNode, type EndpointFailure } from './endpoint-failures';
@@ -33,6 +35,8 @@ export interface NodeOptions {
   readonly journal?: Pick<Journal, 'remembered' | 'note' | 'drop' | 'rows' | 'save' | 'settle'>;
   /** Name of the interface at the uplink; default "": not known. */
   readonly uplink?: string;
+  /** What is known of the world outside of Felix, now; default: no more than the links say. The same object as long as nothing changes. */
+  readonly facts?: () => NetworkFacts;
 }
 
 export interface ProgramResult {
@@ -53,6 +57,8 @@ export interface ProgramResult {
   readonly problems: readonly string[];
   /** What endpoints do not get of what Felix asked for; nothing is open for that. */
   readonly notEnforced: readonly NotEnforced[];
+  /** Addresses of next hops whose MAC addresses NetworkFacts.macOf is asked for. The same set as long as it has the same addresses. */
+  readonly nextHops: ReadonlySet<string>;
   /** From the model to the last acknowledged row; without reading the target, where that was needed. */
   readonly seconds: number;
 }
@@ -82,6 +88,7 @@ export async function createNode({
   links = EMBEDDED_LINKS,
   journal,
   uplink = '',
+  facts: factsNow,
 }: NodeOptions): Promise<Node> {
   if (journal !== undefined) reconciler.expect(journal.rows);
   await reconciler.load();
@@ -94,6 +101,10 @@ export async function createNode({
   let describe: () => TargetNames = () => NO_NAMES;
   /** The rows of endpoints that the reconciler was told last. */
   let ways: RowParts = [];
+  /** Likewise the rows of the network. */
+  let routes: RowParts = [];
+  const networkRows = createNetworkRows();
+  const fixedFacts = configuredFacts(links.nextHopMac);
   /** An earlier call ended between taking some of `ways` away and telling what comes instead. */
   let unsure = false;
   const watchPrograms = createWatch();
@@ -139,15 +150,30 @@ export async function createNode({
       }
       const began = performance.now();
       const { workloads, policies, profiles, hosts, hostEndpoints, pools, config } = model;
+      const facts = factsNow?.() ?? fixedFacts;
+      const network = networkRows({ model, ports, links, facts });
       const placedOf = [workloads, hosts, hostEndpoints, pools, config].map((map) => map.values());
-      waysMoved = watchWays([...placedOf, config.keys()]) || waysMoved;
+      const fromNetwork = [network.ownAddresses, network.keepPodsIn, network.needsPools, facts.defaultMac];
+      waysMoved = watchWays([...placedOf, config.keys(), fromNetwork]) || waysMoved;
       const programsOf = [policies, profiles, workloads, hostEndpoints];
       programsMoved = watchPrograms(programsOf.map((map) => map.values())) || programsMoved;
       const sameWays = placed !== undefined && !waysMoved;
       const endpoints = sameWays ? placed!.endpoints : placement.place(activeWorkloads(model));
-      const found = sameWays ? placed!.found : endpointParts(model, endpoints, ports, links, features);
-      const wayChanges = partChanges(ways, found.parts, sameWay);
-      const opening = unsure ? found.parts.flat() : wayChanges.written;
+      const found = sameWays
+        ? placed!.found
+        : endpointParts(model, endpoints, ports, links, features, {
+            ...network,
+            defaultMac: facts.defaultMac,
+          });
+      const [own, remote] = [
+        partChanges(ways, found.parts, sameWay),
+        partChanges(routes, network.parts, sameWay),
+      ];
+      const wayChanges = {
+        removed: [...own.removed, ...remote.removed],
+        written: [...own.written, ...remote.written],
+      };
+      const opening = unsure ? [...found.parts.flat(), ...network.parts.flat()] : wayChanges.written;
       unsure = true;
 
       // With the old and the new programs side by side, both complete for the old and the new labels, fewer endpoints
@@ -156,7 +182,8 @@ export async function createNode({
       let sideBySide = false;
       if (reconciler.canModify && hasPrograms && programsMoved) {
         const transition = compiler.compile(model, endpoints, 'transition');
-        describe = () => namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports);
+        describe = () =>
+          namesOf(endpoints, transition.outcomes.values(), compiler.labelNames, ports, network.nodes);
         const { removed, written } = transition.changes;
         const closed = wayChanges.removed.filter((row) => !isLimit(row));
         reconciler.changeDesired([...removed.values(), ...closed], written.values());
@@ -168,7 +195,8 @@ export async function createNode({
       hasPrograms = programsOf.some((map) => map.size > 0);
       const compiled = compiler.compile(model, endpoints);
       // There are thousands of them, and few are ever looked at.
-      describe = () => namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports);
+      describe = () =>
+        namesOf(endpoints, compiled.outcomes.values(), compiler.labelNames, ports, network.nodes);
 
       const named = [...workloads.keys()];
       // Never all rows: there are tens of thousands, and few of them change.
@@ -178,6 +206,7 @@ export async function createNode({
         [...written.values(), ...opening],
       );
       ways = found.parts;
+      routes = network.parts;
       unsure = false;
       waysMoved = false;
       placed = { endpoints, found };
@@ -190,7 +219,7 @@ export async function createNode({
       }
 
       const inForce = hostEndpointsInForce(model, uplink);
-      const failures = endpointFailures(applied, endpoints, inForce);
+      const failures = endpointFailures(applied, endpoints, inForce, compiled.closed);
       const { up, down } =
         failures.length === 0 && allUp?.endpoints === endpoints ? allUp : whoIsUp(named, endpoints, failures);
       allUp = failures.length === 0 ? { endpoints, up, down } : undefined;
@@ -204,8 +233,9 @@ export async function createNode({
         hostsDown,
         failures,
         nodeFailures,
-        problems: [...compiled.problems, ...found.problems],
-        notEnforced: found.notEnforced,
+        problems: [...compiled.problems, ...found.problems, ...network.problems],
+        notEnforced: [...found.notEnforced, ...network.notEnforced],
+        nextHops: network.nextHops,
         seconds: (performance.now() - began) / 1000,
       };
     },

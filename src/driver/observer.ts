@@ -16,6 +16,8 @@ export interface ObserverOptions {
   /** Undefined while there is none. */
   readonly felix: () => Pick<FelixLink, 'model' | 'formCandidates'> | undefined;
   readonly backlogBytes: () => number;
+  /** HostNetwork.failures. */
+  readonly hostNetwork?: () => readonly string[];
   /** Node.rowCounts. */
   readonly rowCounts: () => ReadonlyMap<string, number>;
 }
@@ -73,6 +75,7 @@ export function createObserver(options: ObserverOptions): Observer {
       target: session.state,
       applied,
       waitingSince,
+      hostNetwork: options.hostNetwork?.() ?? [],
       unsupportedSettings: unsupported(),
     };
   };

@@ -9,6 +9,7 @@ import { openFelixSource } from './felix/felix-source';
 import type { FelixStreams } from './felix/felix-streams';
 import { watchLogRules } from './log-rules';
 import { createNamesFile } from './names-file';
+import { openHostNetwork } from './host-network/open';
 import { openJournal, type Journal } from './journal';
 import { createNode, type Node, type ProgramResult } from './node';
 import { createObserver, type Observer } from './observer';
@@ -53,6 +54,10 @@ export async function runNodeDriver(
   const felix = await openFelixSource(config.felix.link, log, () => {
     beat();
   });
+  let outsideLook = (): void => undefined;
+  const host = await openHostNetwork(config, () => {
+    outsideLook();
+  });
   const session = openTargetSession({
     config: config.target,
     log,
@@ -65,6 +70,7 @@ export async function runNodeDriver(
     felix.close();
     link?.close();
     session.close();
+    host?.network.close();
   });
   const namesFile = createNamesFile(config.namesFile, log);
   let namesKept = false;
@@ -74,7 +80,11 @@ export async function runNodeDriver(
   // One for all Felixes: what the next one says is written as the difference to what the last one said.
   let node: Node | undefined;
   let journal: Journal | undefined;
+  let lastModel: FelixModel | undefined;
   const program = async (model: FelixModel): Promise<ProgramResult> => {
+    lastModel = model;
+    // What the host must do for packets comes before the rows that send them there.
+    await host?.network.prepare(model);
     if (config.journalFile !== '') {
       const { address, deviceId } = config.target;
       journal ??= openJournal({
@@ -87,10 +97,13 @@ export async function runNodeDriver(
       reconciler: session.reconciler,
       ports: config.ports,
       uplink: config.interfaces.uplink,
-      links: linksOf(config),
+      links: linksOf(config, host?.macs),
+      ...(host === undefined ? {} : { facts: () => host.network.facts }),
       ...(journal === undefined ? {} : { journal }),
     });
-    return node.program(model);
+    const result = await node.program(model);
+    await host?.network.want(result.nextHops);
+    return result;
   };
   const onProgrammed = (result: ProgramResult, batch: FelixBatch | undefined): void => {
     observer?.onProgrammed(result);
@@ -117,14 +130,29 @@ export async function runNodeDriver(
         log,
         heartbeatSeconds: config.felix.heartbeatSeconds,
         target: {
-          acquire: () => session.acquire(),
+          async acquire() {
+            await session.acquire();
+            await host?.network.guard();
+          },
           get held() {
-            return session.held;
+            return session.held && host?.network.guarded !== false;
           },
           onReady(wake) {
             look = wake;
           },
         },
+        ...(host === undefined
+          ? {}
+          : {
+              outside: {
+                get stale() {
+                  return host.network.stale;
+                },
+                onChange(wake) {
+                  outsideLook = wake;
+                },
+              },
+            }),
         node: { program },
         onBeat(now) {
           beat = now;
@@ -147,9 +175,11 @@ export async function runNodeDriver(
   const keepPolicy = async (): Promise<void> => {
     try {
       while (node !== undefined && felix.isWaiting && !stop.signal.aborted) {
-        if (session.held) return;
+        if (session.held && host?.network.stale !== true) return;
         await session.acquire();
-        await node.restore();
+        // Neighbours and routes change without Felix, too.
+        if (host?.network.stale === true && lastModel !== undefined) await program(lastModel);
+        else await node.restore();
       }
     } catch (error) {
       log.warn('the last known policy could not be written; the next Felix brings it', {
@@ -166,6 +196,7 @@ export async function runNodeDriver(
       felix: () => link,
       backlogBytes: () => input?.readableLength ?? 0,
       rowCounts: () => node?.rowCounts() ?? new Map<string, number>(),
+      hostNetwork: () => host?.network.failures ?? [],
     });
     stopWatching = watchLogRules(
       session.rows,
@@ -177,8 +208,10 @@ export async function runNodeDriver(
       look = () => {
         keeping = keeping.then(keepPolicy);
       };
+      outsideLook = look;
       const streams = await felix.next();
       look = () => undefined;
+      outsideLook = look;
       await keeping;
       try {
         await serve(streams);
@@ -200,6 +233,7 @@ export async function runNodeDriver(
     journal?.close();
     observer?.close();
     session.close();
+    host?.network.close();
     felix.close();
   }
 }

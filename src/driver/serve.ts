@@ -2,7 +2,7 @@
  * The loop: a batch of Felix's messages, then the target, then the status back. Nothing is enforced before InSync, and an endpoint is
  * reported up only once its rows are on the target. While the target is written, or away, nothing is read, so Felix waits and coalesces.
  *
- * Three things wake it: a batch; a target that has come (back); and the time to try rows again that the target refused.
+ * What wakes it: a batch; a target that has come (back); a change outside of Felix; and the time to try rows again that the target refused.
  */
 import { CalicoP4Error } from '../errors';
 import type { Logger } from '../log';
@@ -19,6 +19,8 @@ export interface ServeOptions {
   readonly heartbeatSeconds: number;
   /** A target that may go and come back; without it, a lost target ends the loop. */
   readonly target?: ReturningTarget;
+  /** Something besides Felix that rows hang on, and that may change by itself. */
+  readonly outside?: Outside;
   /** Rows that were refused are tried again after this, when nothing new comes from Felix. */
   readonly retry?: RetryPolicy;
   /** 0 up to 1, for the spread of the retries. */
@@ -29,6 +31,13 @@ export interface ServeOptions {
   readonly onBatch?: (batch: FelixBatch) => void;
   /** After each write of the target. */
   readonly onProgrammed?: (result: ProgramResult, batch: FelixBatch | undefined) => void;
+}
+
+export interface Outside {
+  /** It changed since rows were last made of it. */
+  readonly stale: boolean;
+  /** Has the loop look at `stale` whenever it may have changed. */
+  onChange(look: () => void): void;
 }
 
 export interface ReturningTarget {
@@ -44,7 +53,16 @@ export const RETRY_ROWS: RetryPolicy = { attempts: Infinity, firstDelay: 1000, m
 
 /** Runs until the link ends. @throws CalicoP4Error FELIX_* when Felix goes away or can not be trusted, TARGET_* */
 export async function serveFelix(options: ServeOptions): Promise<void> {
-  const { link, node, log, heartbeatSeconds, target, retry = RETRY_ROWS, random = Math.random } = options;
+  const {
+    link,
+    node,
+    log,
+    heartbeatSeconds,
+    target,
+    outside,
+    retry = RETRY_ROWS,
+    random = Math.random,
+  } = options;
   const reporter = createStatusReporter(link);
   const problems = createProblemLog(log);
   const started = Date.now();
@@ -63,6 +81,7 @@ export async function serveFelix(options: ServeOptions): Promise<void> {
     }, news.fail);
   };
   target?.onReady(news.come);
+  outside?.onChange(news.come);
   const beat = (): void => {
     link.sendHeartbeat(new Date(), (Date.now() - started) / 1000).catch(news.fail);
   };
@@ -111,7 +130,8 @@ export async function serveFelix(options: ServeOptions): Promise<void> {
     readOn();
     for (;;) {
       const returned = target !== undefined && link.model.inSync && !target.held;
-      if (todo.arrived === undefined && !todo.retry && !returned) {
+      const moved = outside?.stale === true && link.model.inSync;
+      if (todo.arrived === undefined && !todo.retry && !returned && !moved) {
         await news.next();
         continue;
       }

@@ -14,7 +14,7 @@ import type {
   TierInfo,
   WorkloadEndpoint,
 } from '../model/model';
-import { policyKey, workloadKey } from '../model/model';
+import { NO_NETWORK, policyKey, workloadKey } from '../model/model';
 import { parseCidr } from '../translators/address';
 import type { LabFile, LabFilePod, LabFilePolicy, LabFileRule } from './lab-file';
 import type { LabPod } from './places';
@@ -89,6 +89,7 @@ export function labModel(file: LabFile, pods: readonly FilePod[]): FelixModel {
     hostEndpoints: new Map(),
     hosts: new Map([[HOSTNAME, hostOf(file)]]),
     pools: new Map(),
+    ...NO_NETWORK,
     inSync: true,
   };
 }

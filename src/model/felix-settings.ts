@@ -31,6 +31,11 @@ export interface FelixSetting {
 /** A setting's kind, its default, and what is done about it. */
 type Described = readonly [kind: 'bool' | 'number' | 'text', standard: string, what: string];
 
+const TUNNEL_MTU =
+  "Packets that fit into the tunnel are no larger; nor than the uplink's MTU without what a tunnel adds.";
+const WIREGUARD_DEVICE =
+  'Where the host has such a device, packets to nodes with a key go through it; without, nowhere.';
+
 const HONOURED: Readonly<Record<string, Described>> = {
   AllowIPIPPacketsFromWorkloads: [
     'bool',
@@ -46,6 +51,21 @@ const HONOURED: Readonly<Record<string, Described>> = {
     'text',
     'DROP',
     "Behind the pods' egress policy. Return is as Accept: the host's own rules are in the host's stack, which gets the packet.",
+  ],
+  DisableConntrackInvalidCheck: [
+    'bool',
+    'false',
+    'With true policy judges packets that belong to no connection and can open none; TCP flags that Linux does not know are dropped all the same (decision 0004).',
+  ],
+  DeviceRouteProtocol: [
+    'number',
+    '3',
+    "Of the host's routes to pods (`interfaces.host`); 88 instead of the default.",
+  ],
+  ExternalNodesCIDRList: [
+    'text',
+    '',
+    'Tunnel packets from these addresses are taken, as from nodes. CIDRs of more than one address are not, and the log says so.',
   ],
   FailsafeInboundHostPorts: [
     'text',
@@ -67,20 +87,40 @@ const HONOURED: Readonly<Record<string, Described>> = {
     'Disabled',
     "With Enabled a pod is reached by the floating IPs of its annotations; OpenStack's are there always.",
   ],
+  IpInIpMtu: ['number', '0', TUNNEL_MTU],
+  IpInIpTunnelAddr: ['text', '', "An address of the node, on the host's interface (`interfaces.host`)."],
+  NATOutgoingAddress: [
+    'text',
+    '',
+    'What is translated on its way out of the cluster gets it (`interfaces.host`). The host must have it.',
+  ],
+  NATOutgoingExclusions: [
+    'text',
+    'IPPoolsOnly',
+    'With IPPoolsAndHostIPs packets to other nodes keep their source; DSCP is left alone in them too.',
+  ],
+  NATPortRange: [
+    'text',
+    '',
+    'Of TCP and UDP that is translated on its way out of the cluster (`interfaces.host`).',
+  ],
+  VXLANMTU: ['number', '0', TUNNEL_MTU],
+  VXLANMTUV6: ['number', '0', TUNNEL_MTU],
   VXLANPort: [
     'number',
     '4789',
-    'What AllowVXLANPacketsFromWorkloads is about. There are no VXLAN tunnels yet.',
+    "Of the tunnels between nodes; and of pods' packets that AllowVXLANPacketsFromWorkloads is about.",
   ],
+  VXLANVNI: ['number', '4096', 'Of the tunnels between nodes.'],
+  WireguardInterfaceName: ['text', 'wireguard.cali', WIREGUARD_DEVICE],
+  WireguardInterfaceNameV6: ['text', 'wg-v6.cali', WIREGUARD_DEVICE],
   WorkloadSourceSpoofing: ['text', 'Disabled', 'Any lets endpoints use the source prefixes that they name.'],
 };
 
-const NOT_ENCAPSULATED =
-  "There are no tunnels: packets to other nodes' pods leave by the uplink as they are.";
-const NO_NAT_OUTGOING =
-  "There is no NAT outgoing: pods' packets leave by the uplink with their own source address.";
 const NO_FLOW_LOGS = 'There are no flow logs.';
-const NOT_ENCRYPTED = 'Packets between nodes are not encrypted.';
+const NO_WIREGUARD_DEVICE =
+  'Nothing makes the WireGuard device: packets to nodes that have a key go through the one that the host has, and nowhere without.';
+const NOT_ENCRYPTED = "The node's own packets are not encrypted.";
 const NOTHING_RETURNED =
   "What policy allows is forwarded by the target: the kernel's own rules do not see packets between pods and the uplink.";
 const NO_METADATA =
@@ -94,22 +134,16 @@ const UNSUPPORTED: Readonly<Record<string, Described>> = {
     'false',
     'Pods are served by the P4 target, not by eBPF programs: the addresses of services are not translated.',
   ],
-  DisableConntrackInvalidCheck: [
-    'bool',
-    'false',
-    'Packets that connection tracking calls invalid are dropped all the same (decision 0004).',
-  ],
-  ExternalNodesCIDRList: ['text', '', 'There are no tunnels, from external nodes either.'],
   FlowLogsGoldmaneServer: ['text', '', NO_FLOW_LOGS],
   FlowLogsLocalReporter: ['text', 'Disabled', NO_FLOW_LOGS],
-  IPv4VXLANTunnelAddr: ['text', '', NOT_ENCAPSULATED],
-  IPv6VXLANTunnelAddr: ['text', '', NOT_ENCAPSULATED],
-  IpInIpEnabled: ['bool', '', NOT_ENCAPSULATED],
-  IpInIpTunnelAddr: ['text', '', NOT_ENCAPSULATED],
   IptablesFilterAllowAction: ['text', 'ACCEPT', NOTHING_RETURNED],
   IptablesFilterDenyAction: ['text', 'DROP', NO_REJECT],
   IptablesMangleAllowAction: ['text', 'ACCEPT', NOTHING_RETURNED],
-  IptablesNATOutgoingInterfaceFilter: ['text', '', NO_NAT_OUTGOING],
+  IptablesNATOutgoingInterfaceFilter: [
+    'text',
+    '',
+    'What leaves by the uplink is translated, whatever interface it names.',
+  ],
   IstioAmbientMode: ['text', 'Disabled', "Pods' packets are not led through ztunnel."],
   LocalSubnetL2Reachability: [
     'text',
@@ -118,9 +152,6 @@ const UNSUPPORTED: Readonly<Record<string, Described>> = {
   ],
   MetadataAddr: ['text', '127.0.0.1', NO_METADATA],
   MetadataPort: ['number', '8775', NO_METADATA],
-  NATOutgoingAddress: ['text', '', NO_NAT_OUTGOING],
-  NATOutgoingExclusions: ['text', 'IPPoolsOnly', NO_NAT_OUTGOING],
-  NATPortRange: ['text', '', NO_NAT_OUTGOING],
   NftablesFilterAllowAction: ['text', 'ACCEPT', NOTHING_RETURNED],
   NftablesFilterDenyAction: ['text', 'DROP', NO_REJECT],
   NftablesMangleAllowAction: ['text', 'ACCEPT', NOTHING_RETURNED],
@@ -129,9 +160,8 @@ const UNSUPPORTED: Readonly<Record<string, Described>> = {
     'Drop',
     "Whatever it says: packets from the uplink to addresses that nobody here has are dropped, and pods' packets to them leave by the uplink.",
   ],
-  VXLANEnabled: ['bool', '', NOT_ENCAPSULATED],
-  WireguardEnabled: ['bool', 'false', NOT_ENCRYPTED],
-  WireguardEnabledV6: ['bool', 'false', NOT_ENCRYPTED],
+  WireguardEnabled: ['bool', 'false', NO_WIREGUARD_DEVICE],
+  WireguardEnabledV6: ['bool', 'false', NO_WIREGUARD_DEVICE],
   WireguardHostEncryptionEnabled: ['bool', 'false', NOT_ENCRYPTED],
 };
 
@@ -162,6 +192,10 @@ const OF_FELIX: readonly Group[] = [
   ['Felix serves policy to application-layer proxies itself.', 'PolicySyncPathPrefix'],
   ['It says what Felix makes routes of.', 'RouteSource'],
   [
+    'Of them and of the IP pools Felix makes what it says of tunnels.',
+    `IPv4VXLANTunnelAddr IPv6VXLANTunnelAddr IpInIpEnabled VXLANEnabled VXLANTunnelMACAddr VXLANTunnelMACAddrV6`,
+  ],
+  [
     'Usage reports, and what the cluster says of itself.',
     `CalicoVersion ClusterGUID ClusterType UsageReportingEnabled UsageReportingInitialDelaySecs UsageReportingIntervalSecs`,
   ],
@@ -180,8 +214,8 @@ const WITHOUT_EFFECT: readonly Group[] = [
      NFTablesFlowTableDataIfacePattern NFTablesFlowTableOffload NFTablesMode NftablesMarkMask NftablesRefreshInterval`,
   ],
   [
-    "Of the kernel's interfaces, routes and switches, which are not written.",
-    `DeviceRouteProtocol DeviceRouteSourceAddress DeviceRouteSourceAddressIPv6 IPForwarding IPv4ElevatedRoutePriority
+    "Of the kernel's interfaces, routes and switches: what of them is written is in routes.md.",
+    `DeviceRouteSourceAddress DeviceRouteSourceAddressIPv6 IPForwarding IPv4ElevatedRoutePriority
      IPv4NormalRoutePriority IPv6ElevatedRoutePriority IPv6NormalRoutePriority InterfaceRefreshInterval
      LiveMigrationRouteConvergenceTime NetlinkTimeoutSecs ProgramClusterRoutes RemoveExternalRoutes RouteRefreshInterval
      RouteSyncDisabled RouteTableRange RouteTableRanges`,
@@ -201,12 +235,8 @@ const WITHOUT_EFFECT: readonly Group[] = [
     'GenericXDPEnabled SidecarAccelerationEnabled XDPEnabled XDPRefreshInterval',
   ],
   [
-    'There are no tunnels: see VXLANEnabled and IpInIpEnabled.',
-    'IpInIpMtu VXLANMTU VXLANMTUV6 VXLANTunnelMACAddr VXLANTunnelMACAddrV6 VXLANVNI',
-  ],
-  [
-    'There is no WireGuard: see WireguardEnabled.',
-    `WireguardInterfaceName WireguardInterfaceNameV6 WireguardListeningPort WireguardListeningPortV6 WireguardMTU WireguardMTUV6
+    'Of the WireGuard device, which is not made: see WireguardEnabled.',
+    `WireguardListeningPort WireguardListeningPortV6 WireguardMTU WireguardMTUV6
      WireguardPersistentKeepAlive WireguardRoutingRulePriority WireguardThreadingEnabled`,
   ],
   [

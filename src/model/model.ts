@@ -200,13 +200,92 @@ export interface IpamPool {
   readonly cidr: string;
   /** What leaves the pool for addresses of no pool is masqueraded (natOutgoing). */
   readonly masquerade: boolean;
+  /** `always`, `cross-subnet`, or "" for none, as Felix spells them. */
+  readonly ipipMode: string;
+  readonly vxlanMode: string;
+  /** Workload, Tunnel, LoadBalancer; empty where the release does not say: then it is for workloads and tunnels. */
+  readonly allowedUses: readonly string[];
+}
+
+/** Bits of Route.types; releases up to 3.29 send one of them at a time. 0 is the CIDR of an IP pool. */
+export const ROUTE_TYPE = {
+  remoteWorkload: 1,
+  remoteHost: 2,
+  localWorkload: 4,
+  localHost: 8,
+  remoteTunnel: 16,
+  localTunnel: 32,
+} as const;
+
+/** How packets to addresses of an IP pool travel between nodes. `unknown`: something that this version does not know. */
+export type PoolType = 'none' | 'no-encap' | 'vxlan' | 'ipip' | 'unknown';
+
+/** What Felix knows of where a CIDR is: an IPAM block, a borrowed address, a node's own address or that of its tunnel, a pool. */
+export interface Route {
+  /** A CIDR. */
+  readonly dst: string;
+  /** ROUTE_TYPE bits. */
+  readonly types: number;
+  readonly poolType: PoolType;
+  /** The node that has it; "" for a pool. */
+  readonly node: string;
+  /** That node's address, of the family of `dst`; "" while it is not known. */
+  readonly nodeIp: string;
+  /** The pool is encapsulated only across subnets, and the node is on ours. */
+  readonly sameSubnet: boolean;
+  /** A workload of this node has the address. */
+  readonly localWorkload: boolean;
+  /** Out of a block of another node. Releases before 3.29.2 do not say it. */
+  readonly borrowed: boolean;
+}
+
+/** VXLAN tunnel endpoint of a node. Each family has its own; "" for what the node has not. */
+export interface Vtep {
+  readonly node: string;
+  /** Of the tunnel's end, and its address inside of the tunnel. */
+  readonly mac: string;
+  readonly address: string;
+  /** The node's own address, where packets of the tunnel go. */
+  readonly parentIp: string;
+  readonly macV6: string;
+  readonly addressV6: string;
+  readonly parentIpV6: string;
+}
+
+/** Which kinds of tunnels the cluster's IP pools ask for. */
+export interface Encapsulation {
+  readonly ipip: boolean;
+  readonly vxlan: boolean;
+  readonly vxlanV6: boolean;
+  /** Felix's dataplane routes pools without encapsulation itself; otherwise BIRD does. */
+  readonly noEncap: boolean;
+}
+
+/** A node's end of WireGuard, of one family. */
+export interface WireguardEndpoint {
+  readonly node: string;
+  readonly publicKey: string;
+  readonly address: string;
+}
+
+/** How packets get to other nodes. */
+export interface FelixNetwork {
+  /** Keyed by `dst`, as Felix spells it. */
+  readonly routes: ReadonlyMap<string, Route>;
+  /** Keyed by node. */
+  readonly vteps: ReadonlyMap<string, Vtep>;
+  /** Keyed by node. */
+  readonly wireguard: ReadonlyMap<string, WireguardEndpoint>;
+  readonly wireguardV6: ReadonlyMap<string, WireguardEndpoint>;
+  /** Replaced at a change, as `config`. */
+  readonly encapsulation: Encapsulation;
 }
 
 /**
  * The node's desired state. One owner (the felix link's model builder) mutates the maps; readers treat them as read-only.
  * Values are immutable: a change replaces the value, so identity (===) tells whether something changed.
  */
-export interface FelixModel {
+export interface FelixModel extends FelixNetwork {
   /** Raw configuration (string values as Felix sent them); every ConfigUpdate carries all of it. */
   config: ReadonlyMap<string, string>;
   /** Keyed by IP set id. */
@@ -225,6 +304,15 @@ export interface FelixModel {
   readonly pools: ReadonlyMap<string, IpamPool>;
   readonly inSync: boolean;
 }
+
+/** Before Felix says anything about it. */
+export const NO_NETWORK: FelixNetwork = {
+  routes: new Map(),
+  vteps: new Map(),
+  wireguard: new Map(),
+  wireguardV6: new Map(),
+  encapsulation: { ipip: false, vxlan: false, vxlanV6: false, noEncap: false },
+};
 
 /** Key of a policy: the name alone is not unique (felix-contract). */
 export function policyKey(id: PolicyId): string {

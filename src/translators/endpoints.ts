@@ -5,10 +5,11 @@
 import type { FelixModel, WorkloadEndpoint } from '../model/model';
 import { workloadKey } from '../model/model';
 import { parseCidr, type Cidr } from './address';
-import { endpointLimits, hostLimits, poolRows, type LimitFeatures, type NotEnforced } from './limits';
+import { endpointLimits, hostDscpRows, poolRows, type LimitFeatures, type NotEnforced } from './limits';
 import { felixConfiguration } from './felix-configuration';
 import { floatingIps } from './floating-ips';
 import { EMBEDDED_LINKS, parseMac, podMac, type NodeLinks } from './links';
+import type { NetworkRows } from './routes';
 import type { RowParts } from './row-parts';
 import { rowKey, type MatchValue, type Row } from './rows';
 
@@ -28,6 +29,12 @@ export interface PlacedEndpoint {
   readonly ep: number;
   readonly port: number;
 }
+
+/** What of the node's network endpoints and the node itself hang on (routes.ts). */
+export type NodeNetwork = Pick<NetworkRows, 'ownAddresses' | 'keepPodsIn' | 'needsPools'> & {
+  /** Where frames to addresses that nobody knows are sent; undefined: not known, and none are. */
+  readonly defaultMac: bigint | undefined;
+};
 
 export interface EndpointRows {
   readonly rows: readonly Row[];
@@ -55,9 +62,15 @@ export function endpointRows(
   ports: NodePorts,
   links: NodeLinks = EMBEDDED_LINKS,
   features: LimitFeatures = { meters: true },
+  network: NodeNetwork = plainNetwork(links),
 ): EndpointRows {
-  const { parts, problems, notEnforced } = endpointParts(model, endpoints, ports, links, features);
+  const { parts, problems, notEnforced } = endpointParts(model, endpoints, ports, links, features, network);
   return { rows: dedupe(parts.flat()), problems, notEnforced };
+}
+
+/** No tunnels, and the one router that the links name. */
+function plainNetwork({ nextHopMac }: NodeLinks): NodeNetwork {
+  return { ownAddresses: [], keepPodsIn: false, needsPools: false, defaultMac: nextHopMac };
 }
 
 /** The rows of endpointRows: a part for each endpoint, the same array as long as nothing in it changes, and two for the node. */
@@ -67,13 +80,15 @@ export function endpointParts(
   ports: NodePorts,
   links: NodeLinks = EMBEDDED_LINKS,
   features: LimitFeatures = { meters: true },
+  network: NodeNetwork = plainNetwork(links),
 ): Omit<EndpointRows, 'rows'> & { readonly parts: RowParts } {
   const configuration = felixConfiguration(model.config);
-  const { rows, problems } = linkRows(model, ports, links);
+  const { rows, problems } = linkRows(model, ports, links, network);
   problems.push(...configuration.problems);
   const parts: (readonly Row[])[] = [rows];
   const delivered = new Map<string, string>();
-  const notEnforced = hostLimits(model);
+  const hostDscp = hostDscpRows(model);
+  const notEnforced = [...hostDscp.notEnforced];
   const settings: WorkloadSettings = {
     spoofing: configuration.sourceSpoofing,
     meters: features.meters,
@@ -93,12 +108,14 @@ export function endpointParts(
     }
     parts.push(elsewhere.size === 0 ? own.rows : dedupe(own.rows.filter((row) => !elsewhere.has(row))));
   }
-  const hasDscp = parts.some((part) => part.some(({ table }) => table === 'pod_dscp'));
-  const pools = hasDscp ? poolRows(model, problems) : [];
-  const ofHost = dedupe([...hostRows(model, ports, links, delivered, problems), ...pools]);
+  const hasDscp =
+    hostDscp.rows.length > 0 || parts.some((part) => part.some(({ table }) => table === 'pod_dscp'));
+  const pools = hasDscp || network.needsPools ? poolRows(model, problems) : [];
+  const ofHost = dedupe([...hostRows(model, ports, links, network, delivered, problems), ...pools]);
   const floating = floatingIps(model, endpoints, delivered);
   notEnforced.push(...floating.notEnforced);
-  parts.push([...ofHost, ...floating.rows]);
+  // The node's own go before, also those that Felix does not name.
+  parts.push(dedupe([...hostDscp.rows, ...floating.rows, ...ofHost, ...invalidRows(model)]));
   return { parts, problems, notEnforced };
 }
 
@@ -223,6 +240,18 @@ function makeWorkloadRows(
   return { name, rows, deliveries, problems, notEnforced };
 }
 
+/** Felix's setting DisableConntrackInvalidCheck: what connection tracking calls invalid is not dropped for that (felix/rules/endpoints.go). */
+function invalidRows(model: FelixModel): Row[] {
+  if (!felixConfiguration(model.config).letsInvalidPass) return [];
+  return Object.entries(SIDE).map(([side, source]) => ({
+    table: 'invalid',
+    match: { source: exact(source) },
+    action: 'let_judge',
+    params: {},
+    note: `packets from the ${side} that belong to no connection`,
+  }));
+}
+
 /** DefaultEndpointToHostAction: what is returned to the host's own rules gets to the host's stack, which has them. */
 function podsReachHost(model: FelixModel): boolean {
   return felixConfiguration(model.config).endpointToHost !== 'drop';
@@ -233,8 +262,9 @@ function linkRows(
   model: FelixModel,
   ports: NodePorts,
   links: NodeLinks,
+  { defaultMac, keepPodsIn }: NodeNetwork,
 ): { readonly rows: Row[]; readonly problems: string[] } {
-  const { gatewayMac, uplinkMac, nextHopMac, hostMac, uplinkMtu } = links;
+  const { gatewayMac, uplinkMac, hostMac, uplinkMtu } = links;
   const rows: Row[] = [];
   const problems: string[] = [];
   if (uplinkMac === undefined) {
@@ -260,13 +290,13 @@ function linkRows(
   if (hostMac === undefined) {
     problems.push("the MAC address of the host's port is not known (macs.host): nothing is sent there");
   }
-  if (uplinkMac !== undefined && nextHopMac === undefined) {
+  if (uplinkMac !== undefined && defaultMac === undefined) {
     problems.push(
-      'the MAC address of the next hop is not known (macs.nextHop): nothing leaves by the uplink',
+      'the MAC address of the next hop is not known (macs.nextHop, or the neighbour that the default route names): nothing leaves by the uplink but for known nodes',
     );
   }
-  if (uplinkMac !== undefined && nextHopMac !== undefined) {
-    const params = { port: BigInt(ports.uplink), dst: nextHopMac, src: uplinkMac, mtu: BigInt(uplinkMtu) };
+  if (uplinkMac !== undefined && defaultMac !== undefined) {
+    const params = { port: BigInt(ports.uplink), dst: defaultMac, src: uplinkMac, mtu: BigInt(uplinkMtu) };
     const route = (source: bigint, from: string): Row => ({
       table: 'default_route',
       match: { source: exact(source) },
@@ -274,7 +304,7 @@ function linkRows(
       params,
       note: `addresses that nobody knows, from ${from}`,
     });
-    rows.push(route(SIDE.pod, 'pods'));
+    if (!keepPodsIn) rows.push(route(SIDE.pod, 'pods'));
     rows.push(route(SIDE.host, 'the host'));
   }
   rows.push(...stackRows(model, ports, links));
@@ -309,32 +339,26 @@ function hostRows(
   model: FelixModel,
   ports: NodePorts,
   links: NodeLinks,
+  { ownAddresses }: NodeNetwork,
   delivered: ReadonlyMap<string, string>,
   problems: string[],
 ): Row[] {
   const rows: Row[] = [];
-  const own = model.hosts.get(felixConfiguration(model.config).hostname ?? '');
-  if (own === undefined) return rows;
   const fromPods = podsReachHost(model) ? 1n : 0n;
-  for (const text of [own.ipv4Addr, own.ipv6Addr]) {
-    if (text === '') continue;
-    const cidr = parseCidr(text.split('/')[0]!);
-    if (cidr === undefined) {
-      problems.push(`host ${own.hostname}: "${text}" is no address: ignored`);
-      continue;
-    }
-    const note = `host ${own.hostname}`;
+  const own = model.hosts.get(felixConfiguration(model.config).hostname ?? '');
+  const name = own === undefined ? 'host' : `host ${own.hostname}`;
+  const seen = new Set<string>();
+  const add = (cidr: Cidr, note: string): void => {
+    if (seen.has(cidr.text)) return;
+    seen.add(cidr.text);
+    const owner = delivered.get(cidr.text);
+    if (owner !== undefined) problems.push(`${name}: address ${cidr.text} belongs to workload ${owner} too`);
     rows.push({ table: 'host_address', match: address(cidr), action: 'own_address', params: {}, note });
-    if (delivered.has(cidr.text)) {
-      problems.push(
-        `host ${own.hostname}: address ${text} belongs to workload ${delivered.get(cidr.text)!} too`,
-      );
-      continue;
-    }
+    if (owner !== undefined) return;
     if (links.hostMac === undefined) {
       // Without a row the address would be nobody's, and pods' packets to it would leave by the uplink.
       rows.push({ table: 'local', match: address(cidr), action: 'to_disabled', params: {}, note });
-      continue;
+      return;
     }
     rows.push({
       table: 'local',
@@ -348,7 +372,14 @@ function hostRows(
       },
       note,
     });
+  };
+  for (const text of [own?.ipv4Addr ?? '', own?.ipv6Addr ?? '']) {
+    if (text === '') continue;
+    const cidr = parseCidr(text.split('/')[0]!);
+    if (cidr === undefined) problems.push(`${name}: "${text}" is no address: ignored`);
+    else add(cidr, name);
   }
+  for (const { address: cidr, what } of ownAddresses) add(cidr, `${name}: ${what}`);
   return rows;
 }
 

@@ -39,7 +39,12 @@ export interface FelixConfiguration {
     readonly mtu: number;
     readonly mtuV6: number;
   };
-  readonly ipip: { readonly enabled: boolean | undefined; readonly mtu: number };
+  /** `tunnelAddress`: the node's own in the tunnel, which Felix puts here. */
+  readonly ipip: {
+    readonly enabled: boolean | undefined;
+    readonly mtu: number;
+    readonly tunnelAddress: Cidr | undefined;
+  };
   readonly wireguard: {
     readonly enabled: boolean;
     readonly enabledV6: boolean;
@@ -48,9 +53,17 @@ export interface FelixConfiguration {
     readonly portV6: number;
     readonly mtu: number;
     readonly mtuV6: number;
+    readonly device: string;
+    readonly deviceV6: string;
   };
+  /** NATPortRange: where the ports of what is masqueraded come from; undefined leaves it to the kernel. */
+  readonly natPorts: { readonly first: number; readonly last: number } | undefined;
+  /** NATOutgoingAddress: what is masqueraded gets this IPv4 address instead of the node's. */
+  readonly natAddress: Cidr | undefined;
   /** NATOutgoingExclusions: packets to other nodes' addresses keep their source too. */
   readonly natOutgoingSparesHosts: boolean;
+  /** DeviceRouteProtocol: of routes on the host; undefined when nobody chose one. */
+  readonly routeProtocol: number | undefined;
   /** ExternalNodesCIDRList: whose tunnel packets are taken, besides the nodes'. */
   readonly externalNodes: readonly Cidr[];
   /** ServiceLoopPrevention: what becomes of packets to service addresses that are no service's. */
@@ -77,7 +90,7 @@ export function felixConfiguration(config: ReadonlyMap<string, string>): FelixCo
 
 function readConfiguration(config: ReadonlyMap<string, string>): FelixConfiguration {
   const problems: string[] = [];
-  const { text, bool, integer, word, failsafe, cidrs } = readers(config, problems);
+  const { text, bool, integer, word, failsafe, cidrs, ports } = readers(config, problems);
   const accepting = ['return', 'accept'] as const;
   return {
     hostname: text('FelixHostname'),
@@ -101,7 +114,11 @@ function readConfiguration(config: ReadonlyMap<string, string>): FelixConfigurat
       mtu: integer('VXLANMTU', 0, 0, 65535),
       mtuV6: integer('VXLANMTUV6', 0, 0, 65535),
     },
-    ipip: { enabled: bool('IpInIpEnabled', undefined), mtu: integer('IpInIpMtu', 0, 0, 65535) },
+    ipip: {
+      enabled: bool('IpInIpEnabled', undefined),
+      mtu: integer('IpInIpMtu', 0, 0, 65535),
+      tunnelAddress: cidrs('IpInIpTunnelAddr')[0],
+    },
     wireguard: {
       enabled: bool('WireguardEnabled', false),
       enabledV6: bool('WireguardEnabledV6', false),
@@ -110,10 +127,15 @@ function readConfiguration(config: ReadonlyMap<string, string>): FelixConfigurat
       portV6: integer('WireguardListeningPortV6', 51821, 1, 65535),
       mtu: integer('WireguardMTU', 0, 0, 65535),
       mtuV6: integer('WireguardMTUV6', 0, 0, 65535),
+      device: text('WireguardInterfaceName') ?? 'wireguard.cali',
+      deviceV6: text('WireguardInterfaceNameV6') ?? 'wg-v6.cali',
     },
+    natPorts: ports('NATPortRange'),
+    natAddress: cidrs('NATOutgoingAddress').find(({ single, ipVersion }) => single && ipVersion === 4),
     natOutgoingSparesHosts:
       word('NATOutgoingExclusions', ['ippoolsonly', 'ippoolsandhostips'], 'ippoolsonly', 'ippoolsonly') ===
       'ippoolsandhostips',
+    routeProtocol: routeProtocol(integer('DeviceRouteProtocol', 3, 0, 255)),
     externalNodes: cidrs('ExternalNodesCIDRList'),
     serviceLoopPrevention: word(
       'ServiceLoopPrevention',
@@ -125,6 +147,11 @@ function readConfiguration(config: ReadonlyMap<string, string>): FelixConfigurat
     floatingIps: word('FloatingIPs', ['disabled', 'enabled'], 'disabled', 'disabled') === 'enabled',
     problems,
   };
+}
+
+/** RTPROT_BOOT, the default, is everybody's: Felix takes one of its own instead (route_mgr.go, calculateRouteProtocol). */
+function routeProtocol(chosen: number): number | undefined {
+  return chosen === 3 || chosen === 0 ? undefined : chosen;
 }
 
 /** Each takes the setting's name, and what holds when it is not set; what can not be read is noted. */
@@ -170,6 +197,16 @@ function readers(config: ReadonlyMap<string, string>, problems: string[]) {
         complain(name, part, 'a port such as tcp:22, udp:10.0.0.0/8:53 or tcp:[fd00::/8]:22', 'left out');
       }
       return ports;
+    },
+    ports: (name: string): { readonly first: number; readonly last: number } | undefined => {
+      const value = raw.get(name);
+      if (value === undefined || isNone(value)) return undefined;
+      const [, first = '', last = first] = /^(\d{1,5})(?::(\d{1,5}))?$/.exec(value) ?? [];
+      // Felix heeds it from a last port of 1 on.
+      if (first !== '' && Number(first) <= Number(last) && Number(last) <= 65535)
+        return Number(last) === 0 ? undefined : { first: Number(first), last: Number(last) };
+      complain(name, value, 'a range of ports such as 32768:65535', 'taken as not set');
+      return undefined;
     },
     cidrs: (name: string): readonly Cidr[] => {
       const value = raw.get(name);

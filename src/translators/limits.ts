@@ -1,10 +1,11 @@
 /**
- * Limits and DSCP of endpoints: the rows of packet_limits, byte_limits, pod_dscp and cluster_pools, and what of them is
+ * Limits and DSCP of endpoints: the rows of packet_limits, byte_limits, pod_dscp, host_dscp and cluster_pools, and what of them is
  * not enforced. Pure. Rules: felix/dataplane/linux/qos (bandwidth), felix/rules/endpoints.go (packet rates, connections),
  * felix/dataplane/linux/dscp_mgr.go.
  */
 import type { FelixModel, QosLimits, WorkloadEndpoint } from '../model/model';
-import { parseCidr } from './address';
+import { parseCidr, type Cidr } from './address';
+import { felixConfiguration } from './felix-configuration';
 import { sameContent, type Row } from './rows';
 
 /** What of the limits the target can do. */
@@ -89,15 +90,15 @@ export function endpointLimits(
 
   const dscp = workload.dscps?.[0];
   if (dscp === undefined) return { from, to, rows, notEnforced };
-  if (!Number.isInteger(dscp) || dscp < 0 || dscp > 63) {
+  const action = setDscp(dscp);
+  if (action === undefined) {
     notEnforced.push(`DSCP ${dscp}: values are 0 to 63`);
     return { from, to, rows, notEnforced };
   }
   rows.push({
     table: 'pod_dscp',
     match: { ep: { kind: 'exact', value: BigInt(ep) } },
-    action: 'set_dscp',
-    params: { tos: BigInt(dscp << 2), traffic_class: BigInt(dscp) << 22n },
+    ...action,
     note,
   });
   return { from: { extras: from.extras | MARK_DSCP }, to, rows, notEnforced };
@@ -150,15 +151,13 @@ function meter(rate: bigint, burst: bigint): Row['params'] {
   return { rate, burst, peak_rate: rate, peak_burst: burst };
 }
 
-/** Addresses of the cluster, in which DSCP is left alone. Only asked where a pod has a DSCP. */
-export function poolRows({ pools }: FelixModel, problems: string[]): Row[] {
+/**
+ * Addresses of the cluster: DSCP is left alone in packets to them, and their source is not translated. Only asked where there is one or the
+ * other. Authority: felix/dataplane/linux/masq_mgr.go (pools that are for load balancers only are not among them).
+ */
+export function poolRows({ pools, hosts, config }: FelixModel, problems: string[]): Row[] {
   const rows: Row[] = [];
-  for (const [id, pool] of pools) {
-    const cidr = parseCidr(pool.cidr);
-    if (cidr === undefined) {
-      problems.push(`IP pool ${id}: "${pool.cidr}" is no CIDR: DSCP is set in packets to it`);
-      continue;
-    }
+  const add = (cidr: Cidr, note: string): void => {
     rows.push({
       table: 'cluster_pools',
       match: {
@@ -168,19 +167,78 @@ export function poolRows({ pools }: FelixModel, problems: string[]): Row[] {
       priority: cidr.prefixLen + 1,
       action: 'in_pool',
       params: {},
-      note: `IP pool ${id}`,
+      note,
     });
+  };
+  for (const [id, pool] of pools) {
+    const { allowedUses } = pool;
+    if (allowedUses.length === 1 && allowedUses[0] === 'LoadBalancer') continue;
+    const cidr = parseCidr(pool.cidr);
+    if (cidr === undefined)
+      problems.push(
+        `IP pool ${id}: "${pool.cidr}" is no CIDR: its addresses are taken for none of the cluster`,
+      );
+    else add(cidr, `IP pool ${id}`);
+  }
+  if (felixConfiguration(config).natOutgoingSparesHosts) {
+    for (const { hostname, ipv4Addr, ipv6Addr } of hosts.values()) {
+      for (const text of [ipv4Addr, ipv6Addr]) {
+        const cidr = parseCidr(text.split('/')[0]!);
+        if (cidr !== undefined) add(cidr, `node ${hostname}`);
+      }
+    }
   }
   return rows;
 }
 
-/** Host endpoints have DSCP too, which is for what the host itself sends. */
-export function hostLimits({ hostEndpoints }: FelixModel): NotEnforced[] {
-  return [...hostEndpoints.values()].flatMap(({ id, dscps }) =>
-    dscps === undefined
+/**
+ * Host endpoints have DSCP too, for what the node itself sends from the addresses that they expect. Of two for one address Linux sets one
+ * and then the other: by the text of all addresses of an endpoint, the last one stays.
+ */
+export function hostDscpRows({ hostEndpoints }: FelixModel): {
+  readonly rows: readonly Row[];
+  readonly notEnforced: readonly NotEnforced[];
+} {
+  const rows = new Map<string, Row>();
+  const notEnforced: NotEnforced[] = [];
+  const marked = [...hostEndpoints.values()].flatMap(({ id, dscps, expectedIpv4Addrs, expectedIpv6Addrs }) =>
+    dscps?.[0] === undefined
       ? []
-      : [{ endpoint: id, what: `DSCP ${dscps.join(', ')}: packets of the host keep theirs` }],
+      : [expectedIpv4Addrs, expectedIpv6Addrs].map((texts) => ({
+          id,
+          dscp: dscps[0]!,
+          texts,
+          all: texts.join(),
+        })),
   );
+  marked.sort((a, b) => (a.all < b.all ? -1 : a.all > b.all ? 1 : a.id < b.id ? -1 : 1));
+  for (const { id, dscp, texts } of marked) {
+    const action = setDscp(dscp);
+    if (action === undefined) {
+      if (texts.length > 0) notEnforced.push({ endpoint: id, what: `DSCP ${dscp}: values are 0 to 63` });
+      continue;
+    }
+    for (const text of texts) {
+      const address = parseCidr(text.split('/')[0]!);
+      if (address === undefined) {
+        notEnforced.push({ endpoint: id, what: `DSCP ${dscp} for "${text}": this is no address` });
+        continue;
+      }
+      rows.set(address.text, {
+        table: 'host_dscp',
+        match: { hi: { kind: 'exact', value: address.hi }, lo: { kind: 'exact', value: address.lo } },
+        ...action,
+        note: `host endpoint ${id}`,
+      });
+    }
+  }
+  return { rows: [...rows.values()], notEnforced };
+}
+
+/** In its place in IPv4's type of service and in the first word of IPv6; undefined where it is none. */
+function setDscp(dscp: number): Pick<Row, 'action' | 'params'> | undefined {
+  if (!Number.isInteger(dscp) || dscp < 0 || dscp > 63) return undefined;
+  return { action: 'set_dscp', params: { tos: BigInt(dscp << 2), traffic_class: BigInt(dscp) << 22n } };
 }
 
 /**
@@ -188,8 +246,21 @@ export function hostLimits({ hostEndpoints }: FelixModel): NotEnforced[] {
  * taking it away first would have the packets go elsewhere meanwhile.
  */
 export function sameWay(a: Row, b: Row): boolean {
+  if (a.table === b.table && WAYS_TO_NODES.has(a.table)) return true;
   return sameContent(a, { ...b, params: { ...b.params, ...onTheWay(a) } });
 }
+
+/**
+ * Ways to other nodes change in place: whichever of the two a packet meets, it is whole, and without any it would follow the default route
+ * or be lost.
+ */
+const WAYS_TO_NODES: ReadonlySet<string> = new Set([
+  'next_hop',
+  'remote_address',
+  'remote_block',
+  'tunnel_here',
+  'masquerade_pools',
+]);
 
 /** Parameters of port_in and local that say what happens to a packet, and not where it goes. */
 function onTheWay({ params }: Row): Row['params'] {

@@ -131,6 +131,19 @@ function shares(rounds: readonly Rates[]): Record<string, number> {
   );
 }
 
+const INTERPRETED = ', interpreted';
+
+/** The same rows in two engines: one runs the pipeline as machine code, the other in DPDK's interpreter. */
+function withModes<T>(
+  members: number,
+  policies: number,
+  work: (running: Running, interpreted: Running) => Promise<T>,
+): Promise<T> {
+  return withCluster(members, policies, ['--interpret'], (interpreted) =>
+    withCluster(members, policies, ['--device', NULL_DEVICE], (running) => work(running, interpreted)),
+  );
+}
+
 export async function engine(quick: boolean): Promise<never> {
   if (findEngineBinary() === undefined)
     report({ skipped: 'the engine is not built: make engine (needs libdpdk-dev 22.11)' });
@@ -147,11 +160,19 @@ export async function engine(quick: boolean): Promise<never> {
       const port = (pod: number): number => 1000 + (((perPod * pod) % policies) % 500);
       const flows = Array.from({ length: NEW_FLOWS }, (_, n) => flow(n, members, PODS, port));
       const news = flows.map(first);
-      await withCluster(members, policies, ['--device', NULL_DEVICE], async (running) => {
+      await withModes(members, policies, async (running, interpreted) => {
         const all: Rates[] = [];
         for (let round = 0; round < rounds; round++) {
           const base = await plain.host.withClient((client) => referenceRates(client, flows, seconds));
-          all.push(new Map([...base, ...(await pipelineRates(running, flows, news, seconds))]));
+          const compiled = await pipelineRates(running, flows, news, seconds);
+          const before = await pipelineRates(interpreted, flows, news, seconds);
+          all.push(
+            new Map([
+              ...base,
+              ...compiled,
+              ...[...before].map(([name, n]) => [`${name}${INTERPRETED}`, n] as const),
+            ]),
+          );
         }
         figures[`${label}: rows`] = running.rows;
         figures[`${label}: rows compiled and written`] = running.seconds;

@@ -129,6 +129,32 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
       expect(bToA(tcp('A', 80, 4000))).toMatchObject({ verdict: 'deny', stage: 'egress' });
     });
 
+    test.each(['SA', 'FA', 'R'])(
+      '%s is judged where DisableConntrackInvalidCheck says so, and makes no entry',
+      async (flags) => {
+        const unchecked = (model: FelixModel): FelixModel => {
+          model.config = new Map([...model.config, ['DisableConntrackInvalidCheck', 'true']]);
+          return model;
+        };
+        await program(unchecked(twoPods(anything)));
+        expect(aToB(tcp(flags))).toMatchObject({ verdict: 'allow', stage: 'ingress', out: 'cali-b' });
+        expect(bToA(tcp(flags, 80, 4000))).toMatchObject({ verdict: 'deny', stage: 'egress' });
+        expect(bToA(tcp('A', 80, 4000))).toMatchObject({ verdict: 'deny', stage: 'egress' });
+        expect(send('uplink', { src: OUT, dst: B, ...tcp(flags) })).toMatchObject({ verdict: 'allow' });
+        expect(send('uplink', { src: OUT, dst: A, ...tcp(flags) })).toMatchObject({
+          verdict: 'deny',
+          stage: 'ingress',
+        });
+        for (const wrong of ['', 'SF'])
+          expect(aToB(tcp(wrong))).toMatchObject({ verdict: 'deny', stage: 'conntrack' });
+        // Of a connection that is known it is as ever.
+        aToB(tcp('S'));
+        expect(bToA(tcp('SA', 80, 4000))).toMatchObject(PASS);
+        await program(twoPods(anything));
+        expect(aToB(tcp(flags, 4001))).toMatchObject({ verdict: 'deny', stage: 'conntrack' });
+      },
+    );
+
     test('an ACK in mid-stream may be first, as in Linux', () => {
       expect(aToB(tcp('A'))).toMatchObject({ verdict: 'allow', stage: 'ingress' });
       expect(bToA(tcp('A', 80, 4000))).toMatchObject(PASS);

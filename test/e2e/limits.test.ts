@@ -8,7 +8,16 @@ import { makePacket } from '../../src/packet/describe';
 import type { TableOp } from '../../src/p4switch/engine';
 import { EMBEDDED_LINKS, spellMac } from '../../src/translators/links';
 import { ipv4HeaderIsRight } from '../support/checksums';
-import { modelOf, policyOf, ruleOf, tierOf, workloadOf } from '../support/models';
+import {
+  hostEndpointOf,
+  modelOf,
+  NODE_IPV4,
+  NODE_IPV6,
+  policyOf,
+  ruleOf,
+  tierOf,
+  workloadOf,
+} from '../support/models';
 import { PORTS, startEmbeddedNode, type EmbeddedNode } from './support/embedded-node';
 
 const GATEWAY = spellMac(EMBEDDED_LINKS.gatewayMac);
@@ -55,8 +64,8 @@ function pods(a: Partial<WorkloadEndpoint> = {}, b: Partial<WorkloadEndpoint> = 
   return modelOf({
     policies: [open],
     pools: [
-      { id: 'v4', cidr: '10.65.0.0/16', masquerade: true },
-      { id: 'v6', cidr: 'fd00::/64', masquerade: false },
+      { id: 'v4', cidr: '10.65.0.0/16', masquerade: false, ipipMode: '', vxlanMode: '', allowedUses: [] },
+      { id: 'v6', cidr: 'fd00::/64', masquerade: false, ipipMode: '', vxlanMode: '', allowedUses: [] },
     ],
     workloads: [
       workloadOf({ name: 'cali-a', ipv4Nets: [`${A}/32`], ipv6Nets: [`${A6}/128`], tiers, ...a }),
@@ -299,5 +308,37 @@ describe.each(['embedded', 'p4-dpdk'] as const)('DSCP on a target of kind %s', (
     expect(tosOf(send('cali-a', A, '10.65.7.7').frame)).toBe(46 << 2);
     await program(pods());
     expect(tosOf(send('cali-a', A, OUT, { tos: 9 }).frame)).toBe(9);
+  });
+
+  it('of a host endpoint is set in what the node sends out from the addresses that it expects', async () => {
+    const endpoint = hostEndpointOf({
+      id: 'node-eth7',
+      name: 'eth7',
+      expectedIpv4Addrs: [NODE_IPV4],
+      expectedIpv6Addrs: [NODE_IPV6],
+      dscps: [46],
+    });
+    const model = { ...pods(), hostEndpoints: new Map([[endpoint.id, endpoint]]) };
+    const { notEnforced } = await program(model);
+    expect(notEnforced).toEqual([]);
+    for (const [src, dst] of [
+      [NODE_IPV4, OUT],
+      [NODE_IPV6, OUT6],
+    ] as const) {
+      const { out, frame } = send('host', src, dst, { tos: 1 });
+      expect([out, tosOf(frame)]).toEqual([PORTS.uplink, (46 << 2) | 1]);
+      if (dst === OUT) expect(ipv4HeaderIsRight(frame)).toBe(true);
+    }
+    // Into the cluster, to pods, from other addresses, and what pods send.
+    const others = [
+      send('host', NODE_IPV4, '10.65.7.7', { tos: 9 }),
+      send('host', NODE_IPV6, 'fd00::77', { tos: 9 }),
+      send('host', NODE_IPV4, B, { tos: 9 }),
+      send('host', '192.0.2.77', OUT, { tos: 9 }),
+      send('cali-a', A, OUT, { tos: 9 }),
+    ];
+    expect(others.map(({ frame }) => tosOf(frame))).toEqual([9, 9, 9, 9, 9]);
+    await program(pods());
+    expect(tosOf(send('host', NODE_IPV4, OUT, { tos: 9 }).frame)).toBe(9);
   });
 });

@@ -28,7 +28,7 @@ describe.each(TARGET_KINDS)('on a target of kind %s', (kind) => {
 
   test('reference evaluator and compiled tables agree on 20,000 verdicts', async () => {
     let compared = 0;
-    const scenario = arbitraryScenario(PACKETS_A_NODE, { missing: true });
+    const scenario = arbitraryScenario(PACKETS_A_NODE, { missing: true, floatingIps: true });
     const property = fc.asyncProperty(scenario, async ({ model, packets }) => {
       const { applied } = await embedded.node.program(model);
       expect([...applied.failed.values()]).toEqual([]);

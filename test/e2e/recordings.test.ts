@@ -23,11 +23,18 @@ async function summaryOf(name: string, at: string): Promise<Record<string, unkno
   return JSON.parse(lines[0]!) as Record<string, unknown>;
 }
 
-const CLEAN = { inSync: true, failedRows: 0, problems: [] };
+const CLEAN = { inSync: true, failedRows: 0 };
+/** Nodes of the recordings that have no end of a tunnel: packets to them can not be sent. */
+const UNREACHABLE = /^packets to node-(noip|novtep|r[25]) are dropped: /;
 
 test.each(SMALL)('%s', async (name) => {
-  expect(await summaryOf(name, 'insync')).toMatchObject(CLEAN);
-  expect(await summaryOf(name, 'end')).toMatchObject(CLEAN);
+  for (const at of ['insync', 'end']) {
+    const summary = await summaryOf(name, at);
+    expect(summary).toMatchObject(CLEAN);
+    const problems = summary['problems'] as readonly string[];
+    expect(problems.filter((one) => !UNREACHABLE.test(one))).toEqual([]);
+    if (!name.startsWith('03')) expect(problems).toEqual([]);
+  }
 });
 
 testWith('08s-scale-small')('08s-scale-small', async () => {

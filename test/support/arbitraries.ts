@@ -152,6 +152,8 @@ export interface ModelOptions {
   readonly missing?: boolean;
   /** Default 4. */
   readonly maxRulesPerPolicy?: number;
+  /** Workloads have floating IPs, some of which lead nowhere. Default false. */
+  readonly floatingIps?: boolean;
 }
 
 /** One rule with any combination of fields. */
@@ -255,6 +257,7 @@ function workload(index: number, options: ModelOptions): fc.Arbitrary<WorkloadEn
         { weight: 1, arbitrary: fc.constantFrom('inactive', '') },
       ),
       allowSpoofedSourcePrefixes: sometimes(fc.constantFrom('203.0.113.0/24', '2001:db8::/32'), 2),
+      ...(options.floatingIps === true ? { nats } : {}),
     })
     .map((fields) =>
       workloadOf({
@@ -265,6 +268,20 @@ function workload(index: number, options: ModelOptions): fc.Arbitrary<WorkloadEn
       }),
     );
 }
+
+const nats = fc.array(
+  fc.oneof(
+    fc.record({
+      external: fc.constantFrom('10.0.1.1', '203.0.113.7', '172.16.5.9', '10.0.0.2', '10.0.0.4', NODE_IPV4),
+      internal: fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4', NODE_IPV4, 'fd00::1'),
+    }),
+    fc.record({
+      external: fc.constantFrom('fd00:1::1', '2001:db8::7', 'fd00::2', 'fd00::4', NODE_IPV6),
+      internal: fc.constantFrom('fd00::1', 'fd00::2', 'fd00::3', 'fd00::4', NODE_IPV6, '10.0.0.1'),
+    }),
+  ),
+  { maxLength: 5, size: 'max' },
+);
 
 /** Tiers of a host endpoint: of one kind of policy there are often none. */
 function tiers(options: ModelOptions): fc.Arbitrary<readonly TierInfo[]> {
@@ -331,6 +348,10 @@ const config: fc.Arbitrary<Readonly<Record<string, string>>> = fc
   )
   .map((parts) => Object.assign({}, ...parts) as Record<string, string>);
 
+const withFloatingIps = fc
+  .tuple(config, maybe('FloatingIPs', fc.constantFrom('Enabled', 'enabled', 'Disabled'), 40))
+  .map(([others, floating]): Readonly<Record<string, string>> => ({ ...others, ...floating }));
+
 /**
  * A node in sync: one to three workloads, up to three tiers each, six policies (two of them staged), two profiles, five IP sets,
  * and up to three host endpoints, which may name the interface UPLINK.
@@ -349,7 +370,7 @@ export function arbitraryModel(options: ModelOptions = {}): fc.Arbitrary<FelixMo
   );
   return fc
     .record({
-      config,
+      config: options.floatingIps === true ? withFloatingIps : config,
       ipSets,
       policies,
       profiles,

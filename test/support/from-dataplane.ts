@@ -13,6 +13,11 @@ interface Decoded {
     readonly endpoint?: { readonly name: string };
   };
   readonly workloadEndpointStatusRemove?: { readonly id: { readonly workloadId: string } };
+  readonly hostEndpointStatusUpdate?: {
+    readonly id: { readonly endpointId: string };
+    readonly status: { readonly status: string };
+  };
+  readonly hostEndpointStatusRemove?: { readonly id: { readonly endpointId: string } };
 }
 
 /** One message of the driver to Felix, as a test wants to see it. */
@@ -20,6 +25,7 @@ export function decodeFromDataplane(message: Uint8Array): {
   readonly kind: string;
   readonly sequence: number;
   readonly workload?: string;
+  readonly host?: string;
   readonly status?: string;
 } {
   const decoded = FromDataplane.toObject(FromDataplane.decode(message), {
@@ -34,5 +40,9 @@ export function decodeFromDataplane(message: Uint8Array): {
   }
   const remove = decoded.workloadEndpointStatusRemove;
   if (remove) return { kind: 'workload-remove', sequence, workload: remove.id.workloadId };
+  const host = decoded.hostEndpointStatusUpdate;
+  if (host) return { kind: 'host', sequence, host: host.id.endpointId, status: host.status.status };
+  const gone = decoded.hostEndpointStatusRemove;
+  if (gone) return { kind: 'host-remove', sequence, host: gone.id.endpointId };
   return { kind: 'other', sequence };
 }

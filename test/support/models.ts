@@ -1,5 +1,6 @@
 /** Building blocks of models for tests: complete objects from the fields that a test is about. */
 import type {
+  FelixNetwork,
   FelixModel,
   HostEndpoint,
   HostMetadata,
@@ -11,7 +12,7 @@ import type {
   TierInfo,
   WorkloadEndpoint,
 } from '../../src/model/model';
-import { policyKey, workloadKey } from '../../src/model/model';
+import { NO_NETWORK, policyKey, workloadKey } from '../../src/model/model';
 
 /** The node that `modelOf` describes, and its own addresses. */
 export const NODE_NAME = 'node-under-test';
@@ -109,6 +110,7 @@ export interface ModelParts {
   readonly hostEndpoints?: readonly HostEndpoint[];
   readonly hosts?: readonly HostMetadata[];
   readonly pools?: readonly IpamPool[];
+  readonly network?: Partial<FelixNetwork>;
 }
 
 /** A model in sync, of the node NODE unless `hosts` says otherwise. */
@@ -122,6 +124,8 @@ export function modelOf(parts: ModelParts): FelixModel {
     hostEndpoints: new Map((parts.hostEndpoints ?? []).map((endpoint) => [endpoint.id, endpoint])),
     hosts: new Map((parts.hosts ?? [NODE]).map((host) => [host.hostname, host])),
     pools: new Map((parts.pools ?? []).map((pool) => [pool.id, pool])),
+    ...NO_NETWORK,
+    ...parts.network,
     inSync: true,
   };
 }

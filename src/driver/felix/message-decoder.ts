@@ -9,6 +9,7 @@ import { PolicyNameError } from './forms/policy-names';
 import { describesWholeHost } from './forms/traits';
 import { checkFields, InvalidMessage } from './invalid-message';
 import type { FelixMessage, HostMetadataSource } from './messages';
+import { readNetworkMessage } from './network-reader';
 import { readRule } from './rule-reader';
 import { readFields, WireError } from './wire';
 import type {
@@ -137,11 +138,22 @@ function toFelixMessage(name: string, payload: WirePayload, body: Uint8Array, fo
         hostname: text(payload.hostname),
       };
     case 'IPAMPoolUpdate': {
-      const { cidr, masquerade } = required(payload.pool);
-      return { kind: 'ipam-pool', pool: { id: text(payload.id), cidr, masquerade } };
+      const { cidr, masquerade, ipipMode, vxlanMode, allowedUses = [] } = required(payload.pool);
+      const pool = { cidr, masquerade, ipipMode: ipipMode.toLowerCase(), vxlanMode: vxlanMode.toLowerCase() };
+      return { kind: 'ipam-pool', pool: { id: text(payload.id), ...pool, allowedUses } };
     }
     case 'IPAMPoolRemove':
       return { kind: 'ipam-pool-remove', id: text(payload.id) };
+    case 'RouteUpdate':
+    case 'RouteRemove':
+    case 'VXLANTunnelEndpointUpdate':
+    case 'VXLANTunnelEndpointRemove':
+    case 'Encapsulation':
+    case 'WireguardEndpointUpdate':
+    case 'WireguardEndpointRemove':
+    case 'WireguardEndpointV6Update':
+    case 'WireguardEndpointV6Remove':
+      return readNetworkMessage(name, payload);
     default:
       return { kind: 'other', name };
   }

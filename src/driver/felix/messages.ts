@@ -1,11 +1,15 @@
 import type {
   HostEndpoint,
+  Encapsulation,
   HostMetadata,
   IpamPool,
   IpSetType,
   Policy,
   PolicyId,
   Profile,
+  Route,
+  Vtep,
+  WireguardEndpoint,
   WorkloadEndpoint,
   WorkloadEndpointId,
 } from '../../model/model';
@@ -55,7 +59,14 @@ export type FelixMessage =
     }
   | { readonly kind: 'ipam-pool'; readonly pool: IpamPool }
   | { readonly kind: 'ipam-pool-remove'; readonly id: string }
-  /** Understood, and not in the model yet: routes, tunnels, services, … `name` is the payload's in the contract. */
+  | { readonly kind: 'route'; readonly route: Route }
+  | { readonly kind: 'route-remove'; readonly dst: string }
+  | { readonly kind: 'vtep'; readonly vtep: Vtep }
+  | { readonly kind: 'vtep-remove'; readonly node: string }
+  | { readonly kind: 'encapsulation'; readonly encapsulation: Encapsulation }
+  | { readonly kind: 'wireguard'; readonly ipVersion: 4 | 6; readonly endpoint: WireguardEndpoint }
+  | { readonly kind: 'wireguard-remove'; readonly ipVersion: 4 | 6; readonly node: string }
+  /** Understood, and not in the model: services, namespaces, … `name` is the payload's in the contract. */
   | { readonly kind: 'other'; readonly name: string };
 
 /** Up to 3.32 a node is described three times: by its IPv4 address, its IPv6 address, and both. Later once,

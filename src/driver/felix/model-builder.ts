@@ -7,9 +7,12 @@ import type {
   IpamPool,
   Policy,
   Profile,
+  Route,
+  Vtep,
+  WireguardEndpoint,
   WorkloadEndpoint,
 } from '../../model/model';
-import { policyKey, workloadKey } from '../../model/model';
+import { NO_NETWORK, policyKey, workloadKey } from '../../model/model';
 import { createIpSetStore } from './ip-set-store';
 import type { FelixMessage, HostMetadataSource } from './messages';
 
@@ -22,6 +25,9 @@ export interface ModelChanges {
   readonly hostEndpoints: ReadonlySet<string>;
   readonly hosts: boolean;
   readonly pools: ReadonlySet<string>;
+  readonly routes: ReadonlySet<string>;
+  /** Tunnel endpoints, WireGuard's ends, and which encapsulations there are. */
+  readonly tunnels: boolean;
   readonly config: boolean;
   /** InSync came in between. */
   readonly inSync: boolean;
@@ -49,6 +55,10 @@ export function createModelBuilder(): ModelBuilder {
   const hostEndpoints = new Map<string, HostEndpoint>();
   const hosts = new Map<string, HostMetadata>();
   const pools = new Map<string, IpamPool>();
+  const routes = new Map<string, Route>();
+  const vteps = new Map<string, Vtep>();
+  const wireguard = new Map<string, WireguardEndpoint>();
+  const wireguardV6 = new Map<string, WireguardEndpoint>();
   const hostSources = new Map<string, Map<HostMetadataSource, HostMetadata>>();
   let dirty = noChanges();
 
@@ -61,6 +71,11 @@ export function createModelBuilder(): ModelBuilder {
     hostEndpoints,
     hosts,
     pools,
+    routes,
+    vteps,
+    wireguard,
+    wireguardV6,
+    encapsulation: NO_NETWORK.encapsulation,
     inSync: false,
   };
 
@@ -75,6 +90,13 @@ export function createModelBuilder(): ModelBuilder {
     if (map.delete(key)) {
       marks.add(key);
     }
+  }
+
+  function putTunnel<T>(map: Map<string, T>, node: string, value: T | undefined): void {
+    if (isDeepStrictEqual(map.get(node), value)) return;
+    if (value === undefined) map.delete(node);
+    else map.set(node, value);
+    dirty.tunnels = true;
   }
 
   function mark(changed: boolean, ipSet: string): void {
@@ -195,6 +217,34 @@ export function createModelBuilder(): ModelBuilder {
         case 'ipam-pool-remove':
           remove(pools, dirty.pools, message.id);
           break;
+        case 'route':
+          put(routes, dirty.routes, message.route.dst, message.route);
+          break;
+        case 'route-remove':
+          remove(routes, dirty.routes, message.dst);
+          break;
+        case 'vtep':
+          putTunnel(vteps, message.vtep.node, message.vtep);
+          break;
+        case 'vtep-remove':
+          putTunnel(vteps, message.node, undefined);
+          break;
+        case 'wireguard':
+          putTunnel(
+            message.ipVersion === 4 ? wireguard : wireguardV6,
+            message.endpoint.node,
+            message.endpoint,
+          );
+          break;
+        case 'wireguard-remove':
+          putTunnel(message.ipVersion === 4 ? wireguard : wireguardV6, message.node, undefined);
+          break;
+        case 'encapsulation':
+          if (!isDeepStrictEqual(model.encapsulation, message.encapsulation)) {
+            model.encapsulation = message.encapsulation;
+            dirty.tunnels = true;
+          }
+          break;
         case 'other':
           break;
       }
@@ -219,6 +269,8 @@ function noChanges() {
     hostEndpoints: new Set<string>(),
     hosts: false,
     pools: new Set<string>(),
+    routes: new Set<string>(),
+    tunnels: false,
     config: false,
     inSync: false,
   };

@@ -129,6 +129,10 @@ export interface WireQosPolicy {
 export interface WireIpamPool {
   readonly cidr: string;
   readonly masquerade: boolean;
+  readonly ipipMode: string;
+  readonly vxlanMode: string;
+  /** Absent in forms up to 3.32. */
+  readonly allowedUses?: readonly string[];
 }
 
 export interface WireHostEndpoint {
@@ -159,4 +163,29 @@ export interface WirePayload {
   readonly ipv4Addr?: string;
   readonly ipv6Addr?: string;
   readonly pool: WireIpamPool | null;
+  /** Of a route; in forms up to 3.29 `type` says it as a number of an enumeration. */
+  readonly types?: number;
+  readonly ipPoolType: number;
+  readonly dst: string;
+  readonly dstNodeName: string;
+  readonly dstNodeIp: string;
+  readonly sameSubnet: boolean;
+  readonly localWorkload: boolean;
+  /** Absent in the form 3.26. */
+  readonly borrowed?: boolean;
+  /** Of a tunnel endpoint. */
+  readonly node: string;
+  readonly mac: string;
+  readonly parentDeviceIp: string;
+  readonly macV6: string;
+  readonly parentDeviceIpv6: string;
+  readonly ipipEnabled: boolean;
+  readonly vxlanEnabled: boolean;
+  readonly vxlanEnabledV6: boolean;
+  /** Absent in forms up to 3.32. */
+  readonly noEncapEnabled?: boolean;
+  readonly publicKey: string;
+  readonly interfaceIpv4Addr: string;
+  readonly publicKeyV6: string;
+  readonly interfaceIpv6Addr: string;
 }

@@ -37,6 +37,8 @@ export interface EngineStats {
   readonly noPort: bigint;
   /** Came out of the program shorter or longer than a frame may be. */
   readonly malformed: bigint;
+  /** The running program is machine code; false: DPDK's interpreter runs it, or none is running. */
+  readonly compiled: boolean;
 }
 
 export interface TableStats {
@@ -228,6 +230,7 @@ export function engineClient(link: EngineLink): EngineClient {
         sleeps: r.u64(),
         noPort: r.u64(),
         malformed: r.u64(),
+        compiled: r.u64() !== 0n,
       };
     },
     async inject(packets) {

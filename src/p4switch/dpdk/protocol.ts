@@ -1,7 +1,7 @@
 /** The numbers of the engine's protocol (docs/engine-protocol.md; native/engine/protocol.h has the same). */
 
-/** 2: VLANs of ports. 3: meters. */
-export const PROTOCOL_VERSION = 3;
+/** 2: VLANs of ports. 3: meters. 4: whether the program is machine code. */
+export const PROTOCOL_VERSION = 4;
 /** Length of the body, operation, status, two bytes of zeros, id of the request. */
 export const FRAME_HEADER = 12;
 export const FRAME_BODY_MAX = 32 << 20;

@@ -33,16 +33,30 @@ export const P4_DPDK_TABLES: readonly OrderedTable[] = [
   { table: 'endpoint_root', role: 'gate' },
   { table: 'pod_source', role: 'path' },
   { table: 'pod_source_prefix', role: 'path' },
+  // What names a hop comes after it. Absence: dropped.
+  { table: 'next_hop', role: 'path' },
+  // Absence: the block around it, if there is one, or as an address that nobody knows: pools in tunnels are blocks themselves.
+  { table: 'remote_address', role: 'path' },
+  { table: 'remote_block', role: 'path' },
+  // Absence: dropped where a tunnel ends; without the latter it is an ordinary packet for the node.
+  { table: 'tunnel_peer', role: 'path' },
+  { table: 'tunnel_here', role: 'path' },
   // Absence: the host's packets to pods are judged like anybody's.
   { table: 'host_address', role: 'path' },
+  // Absence: the DSCP is set in packets inside of the cluster, too; or their source is translated.
+  { table: 'cluster_pools', role: 'path' },
+  // Before default_route: without it the source is not translated.
+  { table: 'masquerade_pools', role: 'path' },
   // Absence: the address is nobody's on this node; from a pod, after its egress policy, to the uplink.
   { table: 'local', role: 'path' },
   { table: 'default_route', role: 'path' },
   // Absence: what needs an ICMP error is dropped.
   { table: 'host_stack', role: 'path' },
-  // Absence: the DSCP is left as it is; of a pool: it is set in packets inside of the cluster, too.
+  // Absence: the DSCP is left as it is.
   { table: 'pod_dscp', role: 'path' },
-  { table: 'cluster_pools', role: 'path' },
+  { table: 'host_dscp', role: 'path' },
+  // Absence: what connection tracking calls invalid is dropped.
+  { table: 'invalid', role: 'path' },
   { table: 'port_in', role: 'path' },
 ];
 

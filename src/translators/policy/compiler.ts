@@ -57,6 +57,8 @@ export interface CompiledPolicy {
   readonly phase: Phase;
   /** What could not be taken as it stands, and what was done instead. */
   readonly problems: readonly string[];
+  /** Endpoints of which a program is closed because it is too large, with the first of their problems. By ep; 0 is the uplink. */
+  readonly closed: ReadonlyMap<number, string>;
 }
 
 export interface PolicyCompiler {
@@ -302,13 +304,13 @@ export function createPolicyCompiler(
   const taken = (
     asked: readonly Root[],
     { refused }: UpdateResult,
-    onProblem: (message: string) => void,
+    onClosed: (root: Root, message: string) => void,
   ): readonly Root[] => {
     if (refused.size === 0) return asked;
     return asked.map((root) => {
       const tooLarge = refused.get(root.node);
       if (tooLarge === undefined) return root;
-      onProblem(tooComplex(root, tooLarge, limits));
+      onClosed(root, tooComplex(root, tooLarge, limits));
       return { ...root, node: root.instead, page: NO_PAGE };
     });
   };
@@ -338,6 +340,11 @@ export function createPolicyCompiler(
     const onProblem = (message: string): void => {
       problems.add(message);
     };
+    const closed = new Map<number, string>();
+    const onClosed = ({ ep }: Root, message: string): void => {
+      problems.add(message);
+      if (!closed.has(ep)) closed.set(ep, message);
+    };
     const setChanges = ipSets.begin(now.ipSets);
     if (!setChanges.onlyMembers) ipSets.askAgain();
     cache.begin(now, setChanges, onProblem);
@@ -358,7 +365,7 @@ export function createPolicyCompiler(
     lastWanted = asked;
     if (!same) pages.end(phase === 'transition');
     lastEndpoints = phase === 'final' ? endpoints : undefined;
-    for (const root of asked) if (root.groups === NO_GROUPS) onProblem(tooManyLabels(root));
+    for (const root of asked) if (root.groups === NO_GROUPS) onClosed(root, tooManyLabels(root));
 
     const wanted = new Map<number, Membership>();
     for (const group of phase === 'transition' ? [...lastGroups, ...groups] : groups) {
@@ -374,7 +381,7 @@ export function createPolicyCompiler(
     if (nodeRows.forgotten > forgotten) programs.forget();
     ports.dport.update();
     ports.sport.update();
-    setRoots(taken(asked, updated, onProblem));
+    setRoots(taken(asked, updated, onClosed));
     prefixes.prune(() => [
       ...[...openPages.values()].flatMap(({ classes }) => [...classes.prefixes()]),
       ...ipSets.prefixes(),
@@ -395,6 +402,7 @@ export function createPolicyCompiler(
       outcomes: nodeRows.outcomes,
       phase,
       problems: [...problems],
+      closed,
     };
   };
 

@@ -2,6 +2,7 @@
 import ipaddr from 'ipaddr.js';
 import type { FelixModel, WorkloadEndpoint } from '../../model/model';
 import { workloadKey } from '../../model/model';
+import { floatingTarget, opensConnection } from './reference-floating';
 import type { HostChain } from './reference-host';
 import { deniedByAllInterfaces, endpointOfUplink, evaluateAtPod, evaluateHostChain } from './reference-host';
 import { felixConfiguration } from '../felix-configuration';
@@ -10,7 +11,8 @@ import { netContains, packetFamily } from './reference-match';
 import type { Decision, RuleRef } from './reference-policy';
 
 /** Where the decision fell. For an allowed packet: the last policy that allowed it, `route` when there was none. */
-export type NodeStage = 'source-check' | 'route' | 'egress' | 'ingress' | HostChain | 'forward-other';
+export type NodeStage =
+  'source-check' | 'route' | 'egress' | 'ingress' | HostChain | 'forward-other' | 'conntrack';
 
 export type NodeDecision =
   | Decision
@@ -19,6 +21,8 @@ export type NodeDecision =
   | { readonly kind: 'spoofed-source' }
   | { readonly kind: 'endpoint-to-host-action' }
   | { readonly kind: 'no-route' }
+  /** To a floating IP, by what connection tracking does not translate. */
+  | { readonly kind: 'not-translated' }
   /** Allowed, and no policy was asked: host traffic. */
   | { readonly kind: 'unpoliced' };
 
@@ -43,7 +47,7 @@ export interface NodeEvaluation {
 export function evaluateNode(
   model: FelixModel,
   from: string,
-  packet: PacketTuple,
+  asSent: PacketTuple,
   uplink = '',
 ): NodeEvaluation {
   const hits: RuleRef[] = [];
@@ -55,8 +59,8 @@ export function evaluateNode(
     hits,
   });
 
-  packetFamily(packet);
-  if (isV4Mapped(packet.src) || isV4Mapped(packet.dst)) return deny('route', { kind: 'v4-mapped' });
+  packetFamily(asSent);
+  if (isV4Mapped(asSent.src) || isV4Mapped(asSent.dst)) return deny('route', { kind: 'v4-mapped' });
 
   const source = from === 'uplink' || from === 'host' ? undefined : workloadByInterface(model, from);
   if (source === undefined && from !== 'uplink' && from !== 'host') {
@@ -64,10 +68,16 @@ export function evaluateNode(
   }
   // An endpoint that is down is closed whatever the other end's policy says.
   if (source !== undefined && source.state !== 'active') return deny('egress', { kind: 'admin-down' });
-  if (source !== undefined && !mayUseSource(model, source, packet.src)) {
+  if (source !== undefined && !mayUseSource(model, source, asSent.src)) {
     return deny('source-check', { kind: 'spoofed-source' });
   }
 
+  const own = floatingTarget(model, workloadsInOrder(model), asSent.dst, (address) => {
+    const { kind } = destination(model, address);
+    return kind === 'workload' ? 'pod' : kind === 'host' ? 'node' : undefined;
+  });
+  /** As Linux has it behind the nat table of PREROUTING or OUTPUT. */
+  const packet = own === undefined ? asSent : { ...asSent, dst: own };
   const out = destination(model, packet.dst);
   if (out.kind === 'workload' && out.workload.state !== 'active')
     return deny('ingress', { kind: 'admin-down' });
@@ -79,7 +89,8 @@ export function evaluateNode(
   const atUplink = endpointOfUplink(model, uplink);
   /** What the uplink's host endpoint says there. */
   const ask = (chain: HostChain): 'allow' | 'deny' | 'unmatched' => {
-    const outcome = evaluateHostChain(model, atUplink, chain, packet);
+    const isBefore = chain.startsWith('untracked') || chain === 'pre-dnat';
+    const outcome = evaluateHostChain(model, atUplink, chain, isBefore ? asSent : packet);
     hits.push(...outcome.hits);
     if (outcome.verdict !== 'unmatched') {
       stage = chain;
@@ -92,6 +103,8 @@ export function evaluateNode(
   if (from === 'uplink') {
     const untracked = ask('untracked-in');
     if (untracked === 'deny') return denied();
+    // Untracked, so not translated: nobody here has the address.
+    if (untracked === 'allow' && own !== undefined) return deny('route', { kind: 'no-route' });
     if (untracked === 'unmatched') {
       const preDnat = ask('pre-dnat');
       if (preDnat === 'deny') return denied();
@@ -100,10 +113,11 @@ export function evaluateNode(
         return denied();
     }
   }
-  if (from === 'host' && out.kind === 'uplink') {
+  if (from === 'host' && (out.kind === 'uplink' || own !== undefined)) {
     const untracked = ask('untracked-out');
     if (untracked === 'deny') return denied();
-    if (untracked === 'unmatched' && ask('host-out') === 'deny') return denied();
+    if (untracked === 'allow' && own !== undefined) return deny('route', { kind: 'no-route' });
+    if (out.kind === 'uplink' && untracked === 'unmatched' && ask('host-out') === 'deny') return denied();
   }
 
   if (source !== undefined) {
@@ -130,6 +144,7 @@ export function evaluateNode(
     stage = 'ingress';
     decidedBy = ingress.decidedBy;
   }
+  if (own !== undefined && !opensConnection(packet)) return deny('conntrack', { kind: 'not-translated' });
   return { verdict: 'allow', out, stage, decidedBy, hits };
 }
 

@@ -184,6 +184,8 @@ function topology(): TableRow[] {
     ),
     ...tunnels(),
     row('pod_dscp', [exact(EP[PORT.podA], 32)], 'set_dscp', DSCP << 2, DSCP << 22),
+    ...['192.168.0.1', 'fd00:f::1'].map((a) => row('host_dscp', address(a), 'set_dscp', 12 << 2, 12 << 22)),
+    row('invalid', [exact(1, 8)], 'let_judge'),
     // What of the uplink's addresses is in the cluster keeps its DSCP.
     prioritised('cluster_pools', prefix('172.16.0.0', 96 + 16), 5, 'in_pool'),
     prioritised('cluster_pools', prefix('2001:db8:1::', 48), 9, 'in_pool'),

@@ -30,16 +30,27 @@ export function engineBinary(build: Build = 'plain'): string {
   return path.join(repoRoot, 'native', 'build', `calico-p4-engine${build === 'asan' ? '-asan' : ''}`);
 }
 
-/** `describe`, or a skipped one that says why: the engine is not built, or the user is not root where `root` is needed. */
+/** Whether the pipeline was compiled into the engine: its compiler is there when dist/ is. */
+function isCompiledIn(): boolean {
+  return existsSync(path.join(repoRoot, 'native', 'build', 'programs.c'));
+}
+
+/**
+ * `describe`, or a skipped one that says why: the engine is not built, or has no machine code where `compiled` is needed, or the
+ * user is not root where `root` is needed.
+ */
 export function describeEngine(
   name: string,
-  needs: { readonly root?: boolean; readonly build?: Build },
+  needs: { readonly root?: boolean; readonly build?: Build; readonly compiled?: boolean },
   body: () => void,
 ): void {
   const why =
     needs.root === true && process.geteuid?.() !== 0
       ? 'it needs root (network namespaces)'
-      : whyNot(needs.build ?? 'plain');
+      : (whyNot(needs.build ?? 'plain') ??
+        (needs.compiled === true && !isCompiledIn()
+          ? 'the compiler of programs is not built: npx tsc -p tsconfig.build.json'
+          : undefined));
   if (why === undefined) {
     describe(name, body);
     return;
@@ -62,14 +73,15 @@ export interface RunningEngine {
   readonly ended: Promise<string>;
 }
 
-/** Starts an engine of its own on a socket in a new folder. */
+/** Starts an engine of its own on a socket in a new folder. `binary`: another one than that of `build`. */
 export async function startEngine(
   options: readonly string[] = [],
   build: Build = 'plain',
+  binary: string = engineBinary(build),
 ): Promise<RunningEngine> {
   const folder = mkdtempSync(path.join(tmpdir(), 'calico-p4-engine-'));
   const socket = path.join(folder, 'engine.sock');
-  const child = spawn(engineBinary(build), ['--socket', socket, ...options], {
+  const child = spawn(binary, ['--socket', socket, ...options], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1' },
   });

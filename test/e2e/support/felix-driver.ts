@@ -29,6 +29,8 @@ export interface FelixEnd {
   send(payloads: readonly Payload[]): void;
   /** The last status of each workload that was reported; `removed` when it was taken back. */
   statuses(): ReadonlyMap<string, string>;
+  /** The same of host endpoints. */
+  hostStatuses(): ReadonlyMap<string, string>;
   heartbeats(): number;
 }
 
@@ -63,6 +65,7 @@ export function buildBridge(): void {
 
 function felixEnd({ child }: Running): FelixEnd {
   const statuses = new Map<string, string>();
+  const hostStatuses = new Map<string, string>();
   let heartbeats = 0;
   const decoder = createFrameDecoder();
   (child.stdio[4] as Readable).on('data', (chunk: Uint8Array) => {
@@ -71,6 +74,8 @@ function felixEnd({ child }: Running): FelixEnd {
       if (message.kind === 'process') heartbeats++;
       if (message.kind === 'workload') statuses.set(message.workload!, message.status!);
       if (message.kind === 'workload-remove') statuses.set(message.workload!, 'removed');
+      if (message.kind === 'host') hostStatuses.set(message.host!, message.status!);
+      if (message.kind === 'host-remove') hostStatuses.set(message.host!, 'removed');
     }
   });
   const toDriver = child.stdio[3] as Writable;
@@ -82,6 +87,7 @@ function felixEnd({ child }: Running): FelixEnd {
       sent += payloads.length;
     },
     statuses: () => statuses,
+    hostStatuses: () => hostStatuses,
     heartbeats: () => heartbeats,
   };
 }

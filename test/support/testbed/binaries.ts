@@ -14,6 +14,8 @@ export interface Binaries {
   readonly kubectl: string;
   /** Calico 3.28.5's, or the user's own: CALICO_FELIX=/path/to/calico-felix. */
   readonly felix: string;
+  /** A folder with Calico's CNI plugins `calico` and `calico-ipam`. */
+  readonly cni: string;
   /** A folder of the definitions of Calico's resources, as YAML. */
   readonly crds: string;
 }
@@ -36,6 +38,7 @@ export function findBinaries(): Binaries | undefined {
     controllerManager: program('kube-controller-manager'),
     kubectl: program('kubectl'),
     felix: process.env['CALICO_FELIX'] ?? program('calico-felix'),
+    cni: path.join(folder, 'bin'),
     crds: process.env['CALICO_CRDS'] ?? path.join(folder, 'crds'),
   };
 }
@@ -43,7 +46,7 @@ export function findBinaries(): Binaries | undefined {
 /** `describe`, or a skipped one that says why: what it needs is not built, or the user is not root. */
 export function describeTestbed(
   name: string,
-  needs: { readonly namespaces?: boolean },
+  needs: { readonly namespaces?: boolean; readonly linuxDataplane?: boolean },
   body: (binaries: Binaries) => void,
 ): void {
   const binaries = findBinaries();
@@ -56,7 +59,9 @@ export function describeTestbed(
           ? 'the native engine is not built: make engine'
           : needs.namespaces === true && process.geteuid?.() !== 0
             ? 'it needs root (network namespaces)'
-            : undefined;
+            : needs.linuxDataplane === true && !hasLinuxDataplaneTools()
+              ? "what Felix's Linux dataplane runs is not installed: scripts/linux-dataplane-tools"
+              : undefined;
   if (why === undefined) {
     describe(name, () => {
       body(binaries!);
@@ -69,6 +74,13 @@ export function describeTestbed(
   describe.skip(`${name} (skipped: ${why})`, () => {
     it('needs the test bed', () => undefined);
   });
+}
+
+/** As scripts/linux-dataplane-tools installs them. */
+function hasLinuxDataplaneTools(): boolean {
+  const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
+  const programs = ['iptables-nft-restore', 'ipset', 'conntrack', 'ethtool', 'ping'];
+  return programs.every((name) => folders.some((folder) => existsSync(path.join(folder, name))));
 }
 
 /** The environment without what is set for calico-p4's own tests, which its commands would refuse as unknown. */

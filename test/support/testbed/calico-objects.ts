@@ -11,7 +11,7 @@ export interface PodPlan {
 }
 
 /** Kinds of the API group in which Calico keeps its resources. */
-function calico(kind: string, name: string, spec: object): Manifest {
+export function calico(kind: string, name: string, spec: object): Manifest {
   return { apiVersion: 'crd.projectcalico.org/v1', kind, metadata: { name }, spec };
 }
 
@@ -61,7 +61,34 @@ export function namespaceObject(name: string): Manifest {
 }
 
 /** A pod that is on the node, with what Calico's CNI plugin writes into its annotations. There is no kubelet: it stays pending. */
-export function podObject(node: string, { namespace, name, labels, ipv4, ipv6 }: PodPlan): Manifest {
+export function podObject(node: string, plan: PodPlan): Manifest {
+  return podWith(node, plan, podAnnotations(plan));
+}
+
+/** A pod that is on the node, and has no interface yet. */
+export function newPodObject(node: string, plan: Pick<PodPlan, 'namespace' | 'name' | 'labels'>): Manifest {
+  return podWith(node, plan, {});
+}
+
+/** What Calico's CNI plugin writes. */
+export function podAnnotations({
+  namespace,
+  name,
+  ipv4,
+  ipv6,
+}: Omit<PodPlan, 'labels'>): Readonly<Record<string, string>> {
+  return {
+    'cni.projectcalico.org/containerID': createHash('sha256').update(`${namespace}/${name}`).digest('hex'),
+    'cni.projectcalico.org/podIP': `${ipv4}/32`,
+    'cni.projectcalico.org/podIPs': `${ipv4}/32,${ipv6}/128`,
+  };
+}
+
+function podWith(
+  node: string,
+  { namespace, name, labels }: Pick<PodPlan, 'namespace' | 'name' | 'labels'>,
+  annotations: Readonly<Record<string, string>>,
+): Manifest {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -69,13 +96,7 @@ export function podObject(node: string, { namespace, name, labels, ipv4, ipv6 }:
       name,
       namespace,
       labels,
-      annotations: {
-        'cni.projectcalico.org/containerID': createHash('sha256')
-          .update(`${namespace}/${name}`)
-          .digest('hex'),
-        'cni.projectcalico.org/podIP': `${ipv4}/32`,
-        'cni.projectcalico.org/podIPs': `${ipv4}/32,${ipv6}/128`,
-      },
+      annotations,
     },
     spec: {
       nodeName: node,

@@ -15,6 +15,8 @@ export interface ControlPlane {
   readonly etcd: Supervised;
   readonly apiserver: Supervised;
   readonly etcdEndpoint: string;
+  /** Of the API server, on loopback. */
+  readonly port: number;
   /** A file that names the API server and who asks it: everything is allowed. */
   readonly kubeconfig: string;
   /** What kubectl printed. @throws with its words */
@@ -85,6 +87,7 @@ export async function startControlPlane(folder: string, binaries: Binaries): Pro
       etcd,
       apiserver,
       etcdEndpoint,
+      port: secure,
       kubeconfig,
       kubectl,
       async apply(...objects) {

@@ -151,7 +151,7 @@ export async function startTestNode(binaries: Binaries, plan: readonly PodPlan[]
         () => readNames(names).ports.get(port) === interfaceOf(pod) || undefined,
         { logs },
       );
-      await configure(spaces.get(pod.name)!, pod, logs);
+      await configurePod(spaces.get(pod.name)!, pod, logs);
     }
     await node.untilReady();
     return node;
@@ -190,7 +190,11 @@ export function externalDriver(): NodeJS.ProcessEnv {
 }
 
 /** Addresses and routes as Calico's CNI plugin gives them; the interface comes from the engine. */
-async function configure(space: Namespace, { ipv4, ipv6 }: PodPlan, logs: readonly string[]): Promise<void> {
+export async function configurePod(
+  space: Namespace,
+  { ipv4, ipv6 }: Pick<PodPlan, 'ipv4' | 'ipv6'>,
+  logs: readonly string[],
+): Promise<void> {
   await eventually(
     `eth0 in ${space.name}`,
     () => {

@@ -19,12 +19,10 @@ test('without a file and environment every key has its default', () => {
   expect(loadConfig({})).toEqual({
     target: { address: '127.0.0.1:9559', kind: 'embedded', deviceId: 1, electionId: '1' },
     ports: { uplink: 0, host: 1, firstPod: 2 },
-    interfaces: { uplink: '' },
+    interfaces: { uplink: '', host: '' },
     macs: {
       gateway: 'ee:ee:ee:ee:ee:ee',
-      uplink: '02:00:00:00:00:02',
       nextHop: '02:00:00:00:00:01',
-      host: '02:00:00:00:00:03',
       errorStack: '',
     },
     mtu: { pods: 1500, uplink: 1500 },

@@ -7,6 +7,7 @@ const good: HealthFacts = {
   target: { kind: 'ready' },
   applied: { endpoints: [], ofTheNode: [], notEnforced: [], endpointsUp: 3 },
   waitingSince: undefined,
+  hostNetwork: [],
   unsupportedSettings: [],
 };
 const closed = { workload: 'k8s/a', policies: ['p'], reason: 'full' };

@@ -37,6 +37,7 @@ const failing: ProgramResult = {
   failures: [{ ep: 2, workload: 'b', policies: ['p', 'q'], reason: 'full' }],
   nodeFailures: [],
   problems: ['x'],
+  nextHops: new Set(),
   notEnforced: [],
   seconds: 0.02,
 };

@@ -119,6 +119,7 @@ describe('a policy with a source set, a destination set and ports of its own in 
       ),
       expect.stringMatching(/\(cali1\) is closed for egress/),
     ]);
+    expect([...compiled.closed]).toEqual([[2, compiled.problems[0]]]);
   });
 
   it('leaves the other endpoints as they would be without it', () => {

@@ -2,7 +2,7 @@ import { activeWorkloads, endpointRows, type PlacedEndpoint } from '../../../src
 import { EMBEDDED_LINKS, parseMac, podMac, spellMac } from '../../../src/translators/links';
 import { parseCidr, spellAddress } from '../../../src/translators/address';
 import { rowText } from '../../../src/p4target/row-text';
-import type { FelixModel, WorkloadEndpoint } from '../../../src/model/model';
+import { NO_NETWORK, type FelixModel, type WorkloadEndpoint } from '../../../src/model/model';
 
 const PORTS = { uplink: 0, host: 1 };
 /** EMBEDDED_LINKS, as rows are printed. */
@@ -37,6 +37,7 @@ function model(config: Record<string, string> = {}, over: Partial<FelixModel> = 
     hostEndpoints: new Map(),
     hosts: new Map([['node-p4', { hostname: 'node-p4', ipv4Addr: '10.1.0.10/24', ipv6Addr: '' }]]),
     pools: new Map(),
+    ...NO_NETWORK,
     inSync: true,
     ...over,
   };

@@ -6,7 +6,7 @@ import { rowText } from '../../../src/p4target/row-text';
 import { endpointRows, type EndpointRows } from '../../../src/translators/endpoints';
 import { LIMITS } from '../../../src/translators/limits';
 import { EMBEDDED_LINKS } from '../../../src/translators/links';
-import { modelOf, workloadOf } from '../../support/models';
+import { hostEndpointOf, modelOf, workloadOf } from '../../support/models';
 
 const PORTS = { uplink: 0, host: 1 };
 const NONE: QosLimits = {
@@ -141,9 +141,9 @@ test('an endpoint that is not active has no limits', () => {
 
 test('DSCP, with the pools of the cluster', () => {
   const pools = [
-    { id: 'v4', cidr: '10.65.0.0/16', masquerade: true },
-    { id: 'v6', cidr: 'fd00::/64', masquerade: false },
-    { id: 'odd', cidr: 'x', masquerade: false },
+    { id: 'v4', cidr: '10.65.0.0/16', masquerade: true, ipipMode: '', vxlanMode: '', allowedUses: [] },
+    { id: 'v6', cidr: 'fd00::/64', masquerade: false, ipipMode: '', vxlanMode: '', allowedUses: [] },
+    { id: 'odd', cidr: 'x', masquerade: false, ipipMode: '', vxlanMode: '', allowedUses: [] },
   ];
   const found = rowsOf({ dscps: [46, 1] }, { pools });
   expect(about(found, 'pod_dscp', 'cluster_pools')).toEqual([
@@ -159,6 +159,47 @@ test('DSCP, with the pools of the cluster', () => {
     expect(about(wrong, 'pod_dscp', 'cluster_pools')).toEqual([]);
     expect(whatNot(wrong)).toEqual([`DSCP ${dscp}: values are 0 to 63`]);
   }
+});
+
+test('DSCP of host endpoints is by the addresses that they expect', () => {
+  const pools = [
+    { id: 'v4', cidr: '10.65.0.0/16', masquerade: false, ipipMode: '', vxlanMode: '', allowedUses: [] },
+  ];
+  const of = (endpoints: readonly Parameters<typeof hostEndpointOf>[0][]): EndpointRows =>
+    rowsOf({}, { pools, hostEndpoints: endpoints.map(hostEndpointOf) });
+  const found = of([
+    {
+      id: 'eth0',
+      expectedIpv4Addrs: ['192.0.2.1', '192.0.2.5'],
+      expectedIpv6Addrs: ['fd00::5'],
+      dscps: [46, 3],
+    },
+    { id: 'none', expectedIpv4Addrs: ['192.0.2.9'] },
+  ]);
+  expect(about(found, 'cluster_pools')).toHaveLength(1);
+  expect(about(found, 'host_dscp', 'pod_dscp')).toEqual([
+    'host_dscp hi=0x0 lo=0xffffc0000201 -> set_dscp(tos=0xb8, traffic_class=0xb800000)',
+    'host_dscp hi=0x0 lo=0xffffc0000205 -> set_dscp(tos=0xb8, traffic_class=0xb800000)',
+    'host_dscp hi=0xfd00000000000000 lo=0x5 -> set_dscp(tos=0xb8, traffic_class=0xb800000)',
+  ]);
+  // Linux sets one after the other, in the order of the texts.
+  const twice = [
+    { id: 'a', expectedIpv4Addrs: ['192.0.2.2', '192.0.2.1'], dscps: [1] },
+    { id: 'b', expectedIpv4Addrs: ['192.0.2.1'], dscps: [2] },
+  ];
+  for (const order of [twice, [...twice].reverse()])
+    expect(about(of(order), 'host_dscp').filter((row) => row.includes('0201'))).toEqual([
+      'host_dscp hi=0x0 lo=0xffffc0000201 -> set_dscp(tos=0x4, traffic_class=0x400000)',
+    ]);
+  expect(
+    of([
+      { id: 'a', expectedIpv4Addrs: ['192.0.2.2'], dscps: [64] },
+      { id: 'b', expectedIpv6Addrs: ['x'], dscps: [1] },
+    ]).notEnforced,
+  ).toEqual([
+    { endpoint: 'a', what: 'DSCP 64: values are 0 to 63' },
+    { endpoint: 'b', what: 'DSCP 1 for "x": this is no address' },
+  ]);
 });
 
 test('every table and meter that rows are written to is in the pipeline', () => {

@@ -299,10 +299,106 @@ describe('what pods have beside policy', () => {
     const pool = { cidr: '10.65.0.0/16', masquerade: true, vxlanMode: 'Always' };
     const update = { ipamPoolUpdate: { id: '10.65.0.0-16', pool } };
     expect([...read(felixStream(form, [update])).pools.values()]).toEqual([
-      { id: '10.65.0.0-16', cidr: '10.65.0.0/16', masquerade: true },
+      {
+        id: '10.65.0.0-16',
+        cidr: '10.65.0.0/16',
+        masquerade: true,
+        ipipMode: '',
+        vxlanMode: 'always',
+        allowedUses: [],
+      },
     ]);
     const removed = [update, { ipamPoolRemove: { id: '10.65.0.0-16' } }];
     expect(read(felixStream(form, removed)).pools.size).toBe(0);
     expect(failure(felixStream(form, [{ ipamPoolUpdate: { id: 'x' } }])).code).toBe('FELIX_MESSAGE_INVALID');
+  });
+});
+
+describe('where addresses are', () => {
+  const dst = '10.66.1.0/26';
+  const route = { dst, dstNodeName: 'r1', dstNodeIp: '10.1.0.11', ipPoolType: 2, sameSubnet: true };
+  const expected = {
+    dst,
+    poolType: 'vxlan',
+    node: 'r1',
+    nodeIp: '10.1.0.11',
+    sameSubnet: true,
+    localWorkload: false,
+    borrowed: false,
+  };
+  const usesEnum = (form: string): boolean => form < 'v3.30';
+
+  test.each(FORM_NAMES)('routes of every type, as %s sends them', (form) => {
+    const types = usesEnum(form) ? [0, 1, 2, 3, 4, 5, 6] : [0, 1, 2, 4, 8, 16, 32];
+    const bits = [0, 1, 2, 4, 8, 16, 32];
+    types.forEach((type, i) => {
+      const update = { routeUpdate: { ...route, ...(usesEnum(form) ? { type } : { types: type }) } };
+      const { routes } = read(felixStream(form, [update]));
+      expect([...routes]).toEqual([[dst, { ...expected, types: bits[i] }]]);
+    });
+  });
+
+  test('several types at once, borrowed, local', () => {
+    const borrowed = { ...route, types: 5, borrowed: true, localWorkload: true, sameSubnet: false };
+    expect(read(felixStream('v3.33', [{ routeUpdate: borrowed }])).routes.get(dst)).toEqual({
+      ...expected,
+      types: 5,
+      borrowed: true,
+      localWorkload: true,
+      sameSubnet: false,
+    });
+  });
+
+  test('a pool type that nobody knows is unknown; a route type is refused where it is an enumeration', () => {
+    const odd = { routeUpdate: { ...route, types: 1, ipPoolType: 9 } };
+    expect(read(felixStream('v3.33', [odd])).routes.get(dst)!.poolType).toBe('unknown');
+    expect(failure(felixStream('v3.29', [{ routeUpdate: { ...route, type: 9 } }])).code).toBe(
+      'FELIX_MESSAGE_INVALID',
+    );
+    expect(failure(felixStream('v3.33', [{ routeUpdate: { types: 1 } }])).code).toBe('FELIX_MESSAGE_INVALID');
+  });
+
+  test.each(FORM_NAMES)('tunnels, and what is taken back, as %s sends them', (form) => {
+    const vtep = {
+      node: 'r1',
+      mac: '66:00:00:00:00:01',
+      ipv4Addr: '10.66.1.1',
+      parentDeviceIp: '10.1.0.11',
+      macV6: '66:00:00:00:00:06',
+      ipv6Addr: 'fd00:66::1',
+      parentDeviceIpv6: 'fd00:1::11',
+    };
+    const said = [
+      { vtepUpdate: vtep },
+      { wireguardEndpointUpdate: { hostname: 'r1', publicKey: 'k4', interfaceIpv4Addr: '10.66.1.9' } },
+      { wireguardEndpointV6Update: { hostname: 'r1', publicKeyV6: 'k6', interfaceIpv6Addr: 'fd00:66::9' } },
+      { encapsulation: { ipipEnabled: true, vxlanEnabledV6: true } },
+      { routeUpdate: usesEnum(form) ? { ...route, type: 1 } : { ...route, types: 1 } },
+    ];
+    const model = read(felixStream(form, said));
+    expect([...model.vteps.values()]).toEqual([
+      {
+        node: 'r1',
+        mac: '66:00:00:00:00:01',
+        address: '10.66.1.1',
+        parentIp: '10.1.0.11',
+        macV6: '66:00:00:00:00:06',
+        addressV6: 'fd00:66::1',
+        parentIpV6: 'fd00:1::11',
+      },
+    ]);
+    expect([...model.wireguard.values()]).toEqual([{ node: 'r1', publicKey: 'k4', address: '10.66.1.9' }]);
+    expect([...model.wireguardV6.values()]).toEqual([{ node: 'r1', publicKey: 'k6', address: 'fd00:66::9' }]);
+    expect(model.encapsulation).toEqual({ ipip: true, vxlan: false, vxlanV6: true, noEncap: false });
+    const gone = read(
+      felixStream(form, [
+        ...said,
+        { vtepRemove: { node: 'r1' } },
+        { wireguardEndpointRemove: { hostname: 'r1' } },
+        { wireguardEndpointV6Remove: { hostname: 'r1' } },
+        { routeRemove: { dst } },
+      ]),
+    );
+    for (const map of [gone.vteps, gone.wireguard, gone.wireguardV6, gone.routes]) expect(map.size).toBe(0);
   });
 });

@@ -113,6 +113,8 @@ test('removals of what is not there are ignored', () => {
     profiles: new Set(),
     workloads: new Set(),
     hostEndpoints: new Set(),
+    routes: new Set(),
+    tunnels: false,
     hosts: false,
     config: false,
     inSync: false,
@@ -213,7 +215,10 @@ test('a node described once is what was said of it last', () => {
 test('everything sent twice is no change the second time', () => {
   const once = createFelixSession();
   once.push(recording('02-policy'));
-  const { model } = once;
+  const other = createFelixSession();
+  other.push(recording('03-vxlan-routes'));
+  const model = { ...once.model, routes: other.model.routes, vteps: other.model.vteps };
+  expect(model.routes.size).toBeGreaterThan(20);
   const builder = createModelBuilder();
   const again: FelixMessage[] = [
     { kind: 'config', config: new Map(model.config) },
@@ -241,7 +246,25 @@ test('everything sent twice is no change the second time', () => {
       alone: true,
       host: { ...h },
     })),
-    { kind: 'ipam-pool', pool: { id: '10-65-0-0-16', cidr: '10.65.0.0/16', masquerade: true } },
+    {
+      kind: 'ipam-pool',
+      pool: {
+        id: '10-65-0-0-16',
+        cidr: '10.65.0.0/16',
+        masquerade: true,
+        ipipMode: '',
+        vxlanMode: '',
+        allowedUses: [],
+      },
+    },
+    ...[...model.routes.values()].map((r): FelixMessage => ({ kind: 'route', route: structuredClone(r) })),
+    ...[...model.vteps.values()].map((v): FelixMessage => ({ kind: 'vtep', vtep: structuredClone(v) })),
+    { kind: 'encapsulation', encapsulation: { ipip: true, vxlan: true, vxlanV6: false, noEncap: false } },
+    {
+      kind: 'wireguard',
+      ipVersion: 6,
+      endpoint: { node: 'r1', publicKey: 'k', address: 'fd00::1' },
+    },
     { kind: 'in-sync' },
   ];
   const applyAll = () => {
@@ -251,11 +274,13 @@ test('everything sent twice is no change the second time', () => {
     return builder.takeChanges();
   };
   expect(applyAll().workloads.size).toBe(model.workloads.size);
-  const { hosts, config, inSync, ...sets } = applyAll();
-  expect([hosts, config, inSync, ...Object.values(sets).map((s) => s.size)]).toEqual([
+  const { hosts, config, inSync, tunnels, ...sets } = applyAll();
+  expect([hosts, config, inSync, tunnels, ...Object.values(sets).map((s) => s.size)]).toEqual([
     false,
     false,
     false,
+    false,
+    0,
     0,
     0,
     0,

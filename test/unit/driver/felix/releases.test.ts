@@ -1,6 +1,6 @@
 import { createFelixSession } from '../../../../src/driver/felix/felix-session';
-import type { FelixModel, PolicyId, Rule, TierInfo } from '../../../../src/model/model';
-import { isStaged, policyKey } from '../../../../src/model/model';
+import type { FelixModel, PolicyId, Route, Rule, TierInfo } from '../../../../src/model/model';
+import { isStaged, policyKey, ROUTE_TYPE } from '../../../../src/model/model';
 import type { Release } from './recordings';
 import { framesOf, recording, RELEASES, STEPS } from './recordings';
 import { snapshot } from './streams';
@@ -41,7 +41,22 @@ function essence(model: FelixModel) {
     })),
     ipSets: byKey(model.ipSets, (s) => ({ type: s.type, members: [...s.members].sort() })),
     hosts: byKey(model.hosts, (h) => h),
+    // Whether an address is borrowed is said from a late 3.29 on, and up to there a route has one type; 3.30 leaves tunnels at that.
+    routes: byKey(model.routes, (r) => ({ ...r, borrowed: false, types: mainType(r) })),
+    vteps: byKey(model.vteps, (v) => v),
+    encapsulation: { ...model.encapsulation, noEncap: false },
+    // allowedUses: from 3.31.6 on.
+    pools: byKey(model.pools, (p) => ({ ...p, allowedUses: [] })),
   };
+}
+
+function mainType({ types, node }: Route): number {
+  const { localTunnel, remoteTunnel, localWorkload, remoteWorkload } = ROUTE_TYPE;
+  const tunnel = types & (localTunnel | remoteTunnel);
+  if (tunnel !== 0) return tunnel;
+  const both = localWorkload | remoteWorkload;
+  if ((types & both) !== both) return types;
+  return node === 'node-a' ? localWorkload : remoteWorkload;
 }
 
 /** The model after each step; undefined for a step that the release lacks. */

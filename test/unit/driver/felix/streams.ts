@@ -45,6 +45,11 @@ export function snapshot(model: FelixModel): FelixModel {
     hostEndpoints: new Map(model.hostEndpoints),
     hosts: new Map(model.hosts),
     pools: new Map(model.pools),
+    routes: new Map(model.routes),
+    vteps: new Map(model.vteps),
+    wireguard: new Map(model.wireguard),
+    wireguardV6: new Map(model.wireguardV6),
+    encapsulation: model.encapsulation,
     inSync: model.inSync,
   };
 }
