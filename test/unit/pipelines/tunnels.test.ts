@@ -394,19 +394,45 @@ describe('out of a tunnel', () => {
     [
       'an inner packet longer than the outer one says',
       VXLAN4,
-      (frame) => { shorten(frame, 20 + 8 + 8 + 14 + 44); },
+      (frame) => {
+        shorten(frame, 20 + 8 + 8 + 14 + 44);
+      },
     ],
     ['an outer first fragment', VXLAN4, (frame) => (frame[20] = 0x20)],
-    ['IPIP: an inner packet longer than the outer one says', IPIP, (frame) => { shorten(frame, 64); }],
+    [
+      'IPIP: an inner packet longer than the outer one says',
+      IPIP,
+      (frame) => {
+        shorten(frame, 64);
+      },
+    ],
     ['IPIP: an outer fragment', IPIP, (frame) => (frame[20] = 0x20)],
   ])('not of the shape: %s', (_, tunnel, change) => {
     expect(dropped(fromPeer(IN, tunnel, {}, change))).toBe(REASON.tunnel);
   });
 
   it('not other things than IP, and nothing too short for it', () => {
-    expect(dropped(fromPeer(IN, VXLAN4, {}, (frame) => { shorten(frame, 20 + 8 + 8 + 14 + 19); }))).toBe(1);
-    expect(dropped(fromPeer(IN, IPIP, {}, (frame) => { shorten(frame, 39); }))).toBe(1);
-    expect(dropped(fromPeer(IN, VXLAN4, {}, (frame) => { frame.set([0x08, 0x06], 62); }))).toBe(1);
+    expect(
+      dropped(
+        fromPeer(IN, VXLAN4, {}, (frame) => {
+          shorten(frame, 20 + 8 + 8 + 14 + 19);
+        }),
+      ),
+    ).toBe(1);
+    expect(
+      dropped(
+        fromPeer(IN, IPIP, {}, (frame) => {
+          shorten(frame, 39);
+        }),
+      ),
+    ).toBe(1);
+    expect(
+      dropped(
+        fromPeer(IN, VXLAN4, {}, (frame) => {
+          frame.set([0x08, 0x06], 62);
+        }),
+      ),
+    ).toBe(1);
     expect(dropped(fromPeer(IN, IPIP, {}, (frame) => (frame[34] = 0x46)))).toBe(1);
   });
 
