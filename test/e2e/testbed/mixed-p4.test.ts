@@ -2,4 +2,4 @@
 import { startP4Node } from '../../support/testbed/mixed/p4-node';
 import { describeCluster } from './mixed-cluster';
 
-describeCluster('a cluster of a calico-p4 node and Linux nodes', startP4Node, { answersOtherNodes: false });
+describeCluster('a cluster of a calico-p4 node and Linux nodes', startP4Node);
