@@ -26,7 +26,15 @@ import {
   type TunnelNode,
 } from '../../support/tunnels';
 
-const REASON = { source: 3, route: 4, neighbour: 14, stack: 15, hostPolicy: 24, tunnel: 28 } as const;
+const REASON = {
+  source: 3,
+  route: 4,
+  ingress: 8,
+  neighbour: 14,
+  stack: 15,
+  hostPolicy: 24,
+  tunnel: 28,
+} as const;
 const PASSED = { new: 16, established: 17, fragment: 19, host: 20, ttl: 21, tooBig: 22 } as const;
 
 const VXLAN4: Tunnel = { kind: 'vxlan', src: PEER.v4, dst: NODE.v4, vni: VNI, port: VXLAN_PORT };
@@ -313,6 +321,49 @@ describe('out of the pools', () => {
     const result = node.process(PORTS.host, buildFrame(makePacket(answer), { dstMac: NODE.gateway }));
     expect(reasonOf(result)).toBe(PASSED.established);
     expect(left(result).port).toBe(PORTS.pod);
+  });
+
+  describe('a connection that came in as it is', () => {
+    const fromWorld = (fields: Fields, port: number = PORTS.uplink): PacketResult =>
+      node.process(
+        port,
+        buildFrame(makePacket({ src: '1.1.1.1', dst: '10.65.1.10', ...fields }), {
+          dstMac: port === PORTS.uplink ? NODE.mac : NODE.gateway,
+        }),
+      );
+
+    it.each([
+      ['tcp', { sport: 5, dport: 6, tcpFlags: 'S' }, { sport: 6, dport: 5, tcpFlags: 'SA' }],
+      ['udp', { sport: 5, dport: 6 }, { sport: 6, dport: 5 }],
+      ['sctp', { sport: 5, dport: 6 }, { sport: 6, dport: 5, sctpChunk: 'init-ack' }],
+      ['icmp', { icmpType: 8 }, { icmpType: 0 }],
+    ] as const)('is answered as it is: %s', (proto, question, answer) => {
+      expect(left(fromWorld({ proto, ...question })).port).toBe(PORTS.pod);
+      const result = fromPod({ src: '10.65.1.10', dst: '1.1.1.1', proto, ...answer });
+      expect(reasonOf(result)).toBe(PASSED.established);
+      expect(left(result).port).toBe(PORTS.uplink);
+      // What the pod begins itself goes by the kernel, whoever has asked it before.
+      const begun = { proto: 'tcp', sport: 7, dport: 5, tcpFlags: 'S' };
+      expect(left(fromPod({ src: '10.65.1.10', dst: '1.1.1.1', ...begun })).port).toBe(PORTS.host);
+    });
+
+    it('is another than that with the same ends which the kernel translates', () => {
+      node.replace(root(11, STAGES.ingress, DENY));
+      left(fromPod({ ...AWAY, proto: 'udp' }));
+      const back = { proto: 'udp', sport: 80, dport: 40000 };
+      expect(dropped(fromWorld(back))).toBe(REASON.ingress);
+      expect(left(fromWorld(back, PORTS.host)).port).toBe(PORTS.pod);
+      // And the pod's goes on by the kernel.
+      expect(left(fromPod({ ...AWAY, proto: 'udp' })).port).toBe(PORTS.host);
+    });
+
+    it("an error about what the kernel translates finds the pod's connection", () => {
+      node.replace(root(11, STAGES.ingress, DENY));
+      left(fromPod({ ...AWAY, proto: 'udp' }));
+      const error = { src: '9.9.9.9', proto: 'icmp', icmpType: 3, inner: { ...AWAY, proto: 'udp' } };
+      expect(reasonOf(fromWorld(error, PORTS.host))).toBe(18);
+      expect(dropped(fromWorld(error))).toBe(REASON.ingress);
+    });
   });
 
   it('not what stays in the pools', () => {
