@@ -14,7 +14,7 @@ LABEL org.opencontainers.image.title="calico-p4" \
       org.opencontainers.image.description="A dataplane driver for Calico on P4 targets, with an embedded P4Runtime switch" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN apt-get update \
- && apt-get install -y --no-install-recommends iproute2 libbsd0 libnuma1 libpcap0.8 nftables \
+ && apt-get install -y --no-install-recommends iproute2 libbsd0 libnuma1 libpcap0.8 nftables procps \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /calico-p4
 COPY --from=build /calico-p4/package.json ./
