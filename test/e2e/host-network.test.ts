@@ -118,12 +118,13 @@ function model(config: Readonly<Record<string, string>> = {}, pool: Partial<Ipam
   };
 }
 
+/** Longer than the driver takes to look again without being told, should it be told before it listens. */
 async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let i = 0; i < 100; i++) {
+  for (let i = 0; i < 300; i++) {
     if (holds()) return;
     await sleep(50);
   }
-  throw new Error(`${what}: not within 5 s`);
+  throw new Error(`${what}: not within 15 s`);
 }
 
 /** Listens on TCP and UDP in one namespace, and says to whom it talks. */
