@@ -42,7 +42,9 @@ function startDriver(): Running & { readonly toDriver: Writable } {
 
 async function rowsOf(args: readonly string[]): Promise<string[]> {
   const { code, stdout, stderr } = await run('calico-p4', ['tables', '--json', ...args]);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  // The recordings' pool has natOutgoing, and nothing here has a kernel that could do it.
+  const rest = stderr.split('\n').filter((line) => !line.includes('natOutgoing: nobody translates'));
+  expect({ code, stderr: rest.join('\n') }).toEqual({ code: 0, stderr: '' });
   return stdout.trim().split('\n').sort();
 }
 

@@ -17,6 +17,9 @@ import {
   type PolicyCompiler,
 } from '../../src/translators/policy/compiler';
 import { UPLINK } from '../support/models';
+import { EMBEDDED_LINKS } from '../../src/translators/links';
+import { configuredFacts } from '../../src/translators/network-facts';
+import { createNetworkRows } from '../../src/translators/routes';
 import { evaluateNode, type NodeEvaluation } from '../../src/translators/policy/reference';
 import { rowKey, type Row } from '../../src/translators/rows';
 import { arbitraryNodePacket, type NodePacket } from '../support/arbitraries';
@@ -136,6 +139,19 @@ function freshRows(model: FelixModel): readonly string[] {
   const endpoints = createPlacement(PORTS.firstPod).place(activeWorkloads(model));
   const compiler = createPolicyCompiler({ uplink: UPLINK, firstId: 1000 });
   const compiled = compiler.compile(model, endpoints);
+  const facts = configuredFacts(EMBEDDED_LINKS.nextHopMac);
+  const network = createNetworkRows()({ model, ports: PORTS, links: EMBEDDED_LINKS, facts });
+  const { rows: ways } = endpointRows(
+    model,
+    endpoints,
+    PORTS,
+    EMBEDDED_LINKS,
+    { meters: true },
+    {
+      ...network,
+      defaultMac: facts.defaultMac,
+    },
+  );
   const names: Names = {
     endpoints: new Map([
       [0, 'uplink'],
@@ -149,7 +165,7 @@ function freshRows(model: FelixModel): readonly string[] {
   };
   return [
     ...canonicalRows(compiler, compiled, (ep) => names.endpoints.get(ep)!),
-    ...namedWays(endpointRows(model, endpoints, PORTS).rows, names),
+    ...namedWays([...ways, ...network.parts.flat()], names),
   ];
 }
 
