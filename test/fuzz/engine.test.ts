@@ -13,7 +13,7 @@ import { EngineRefusal } from '../../src/p4switch/dpdk/link';
 import { FRAME_HEADER, Op, Which } from '../../src/p4switch/dpdk/protocol';
 import { parseSpec } from '../../src/p4switch/spec/parser';
 import { seededRandom } from '../e2e/dpdk/random';
-import { randomRows, type TableRow } from '../e2e/dpdk/rows';
+import { namedIn, randomRows, type TableRow } from '../e2e/dpdk/rows';
 import { describeEngine, repoRoot, type RunningEngine, startEngine } from '../e2e/engine/engine';
 import { fuzz, timeoutOf } from './support/budget';
 
@@ -204,7 +204,9 @@ function ownFaults(stderr: string): readonly string[] {
 }
 
 function rows(d: Description): readonly TableRow[] {
-  return randomRows(seededRandom(5)).filter(({ entry }) => d.actionByName.has(entry.action.name));
+  return randomRows(seededRandom(5))
+    .map((row) => namedIn(spec, row))
+    .filter(({ entry }) => d.actionByName.has(entry.action.name));
 }
 
 /** A right body for each operation, to be spoiled. */

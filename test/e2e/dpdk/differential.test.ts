@@ -22,7 +22,7 @@ import { parseSpec } from '../../../src/p4switch/spec/parser';
 import { KINDS, randomPacket, type Injected, type Kind, type Passed } from './packets';
 import { poisoned } from './poison';
 import { seededRandom, type Random } from './random';
-import { MACS, OUTCOMES, PORT, randomRows, rowsTellingApart, type TableRow } from './rows';
+import { MACS, namedIn, OUTCOMES, PORT, randomRows, rowsTellingApart, type TableRow } from './rows';
 import {
   SWX_PORTS,
   buildSwxCheck,
@@ -86,7 +86,7 @@ describe('DPDK matches keys of 68 bytes', () => {
   it.each([0, 63, 64, 200, 320, 447, 448, 479, 480, 511])('that differ in bit %d of the labels', (at) => {
     const run = runSwxCheck(specPath, [
       ...rowsTellingApart(at)
-        .map(named)
+        .map((row) => namedIn(spec, row))
         .map(({ table, entry }) => entryCommand(spec, table, entry)),
       send('8.8.8.8'),
       send('172.16.5.5'),
@@ -222,7 +222,7 @@ interface Interpreted {
 /** Rows and packets of a seed, and what the interpreter does with them: later packets depend on what became of earlier. */
 function interpret(program: Spec, seed: number): Interpreted {
   const random = seededRandom(seed);
-  const rows = randomRows(random).map(named);
+  const rows = randomRows(random).map((row) => namedIn(spec, row));
   const engine = createInterpreter(program, { now: () => 0, isPort: (port) => port < SWX_PORTS });
   for (const { table, entry } of rows) engine.apply({ kind: 'insert', table, entry });
   const passed: Passed[] = [];
@@ -280,13 +280,4 @@ function kindSequence(random: Random): Kind[] {
   const followUps: readonly Kind[] = ['reply', 'related-error', 'fragment-of-passed', 'repeat'];
   const mix = Array.from({ length: 1200 }, () => random.pick(random.chance(0.4) ? followUps : KINDS));
   return [...pairs, ...mix];
-}
-
-/** p4c may append a number to the name of an action (`from_uplink_1`); the rows have the program's names. */
-function named({ table, entry }: TableRow): TableRow {
-  const { name } = entry.action;
-  const inSpec = spec.tables
-    .get(table)!
-    .actions.find((action) => action.name === name || action.name.replace(/_\d+$/, '') === name);
-  return { table, entry: { ...entry, action: { ...entry.action, name: inSpec?.name ?? name } } };
 }

@@ -4,6 +4,7 @@
  */
 import ipaddr from 'ipaddr.js';
 import type { SpecEntry, SpecKey } from '../../../src/p4switch/engine';
+import type { Spec } from '../../../src/p4switch/spec/ast';
 import type { Random } from './random';
 
 export interface TableRow {
@@ -473,4 +474,13 @@ function prioritised(
 
 function hexBigints(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? value.toString(16) : value;
+}
+
+/** A row with its action's name as that table has it in the spec: p4c gives actions that several tables share a number each. */
+export function namedIn(spec: Pick<Spec, 'tables'>, { table, entry }: TableRow): TableRow {
+  const { name } = entry.action;
+  const inSpec = spec.tables
+    .get(table)!
+    .actions.find((action) => action.name === name || action.name.replace(/_\d+$/, '') === name);
+  return { table, entry: { ...entry, action: { ...entry.action, name: inSpec?.name ?? name } } };
 }

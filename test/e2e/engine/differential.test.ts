@@ -12,7 +12,7 @@ import { createInterpreter, type Interpreter } from '../../../src/p4switch/inter
 import { parseSpec } from '../../../src/p4switch/spec/parser';
 import { KINDS, randomPacket, type Injected, type Passed } from '../dpdk/packets';
 import { seededRandom } from '../dpdk/random';
-import { randomRows, type TableRow } from '../dpdk/rows';
+import { namedIn, randomRows } from '../dpdk/rows';
 import { SEED } from '../../seed';
 import { describeEngine, repoRoot, type RunningEngine, startEngine } from './engine';
 
@@ -40,7 +40,7 @@ for (const [mode, compiled] of MODES)
 
     it.each(SEEDS)('rows and packets of seed %d', async (seed) => {
       const random = seededRandom(seed);
-      const rows = randomRows(random).map(named);
+      const rows = randomRows(random).map((row) => namedIn(spec, row));
       const interpreter = createInterpreter(spec, { now: () => 0, isPort: (port) => port < SLOTS });
       for (const { table, entry } of rows) interpreter.apply({ kind: 'insert', table, entry });
       const passed: Passed[] = [];
@@ -107,13 +107,4 @@ function readAll(interpreter: Interpreter, cells: number): readonly bigint[] {
 
 function words({ port, frame }: { readonly port: number; readonly frame: Uint8Array }): string {
   return `${port} ${Buffer.from(frame).toString('hex')}`;
-}
-
-/** p4c may append a number to the name of an action (`from_uplink_1`); the rows have the program's names. */
-function named({ table, entry }: TableRow): TableRow {
-  const { name } = entry.action;
-  const inSpec = spec.tables
-    .get(table)!
-    .actions.find((action) => action.name === name || action.name.replace(/_\d+$/, '') === name);
-  return { table, entry: { ...entry, action: { ...entry.action, name: inSpec?.name ?? name } } };
 }
