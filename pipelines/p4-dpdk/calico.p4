@@ -992,16 +992,22 @@ control MainControl(inout headers_t h, inout metadata_t m, in pna_main_input_met
     }
 // An answer in a connection that came in untranslated leaves untranslated, as in Linux, whose NAT looks at the first packet.
 #define ANSWERS_LEAVE                                                   \
-    if (m.kind == KIND_ICMP) {                                          \
-        if (h.flow.proto == 1) {                                        \
-            if (h.icmp.type == 0 || h.icmp.type == 14 || h.icmp.type == 16 || h.icmp.type == 18) { leaves = 0; } \
-        } else if (h.icmp.type == 129) {                                \
-            leaves = 0;                                                 \
-        }                                                               \
-    } else if (m.kind >= KIND_FOLLOWS) {                                \
+    if (m.kind != KIND_LATER && m.kind != KIND_OPENS) {                 \
         m.learn = FIND;                                                 \
         h.connection.proto = h.flow.proto;                              \
         KEY(h.flow.dst_hi, h.flow.dst_lo, h.flow.src_hi, h.flow.src_lo, h.flow.dst_ep, h.flow.src_ep, h.flow.dport, h.flow.sport) \
+        if (m.kind == KIND_ICMP) {                                      \
+            h.connection.sport = h.icmp.id;                             \
+            h.connection.dport = 0xffff;                                \
+            if (h.flow.proto == 1) {                                    \
+                if (h.icmp.type == 0) { h.connection.dport = 8; }       \
+                if (h.icmp.type == 14) { h.connection.dport = 13; }     \
+                if (h.icmp.type == 16) { h.connection.dport = 15; }     \
+                if (h.icmp.type == 18) { h.connection.dport = 17; }     \
+            } else if (h.icmp.type == 129) {                            \
+                h.connection.dport = 128;                               \
+            }                                                           \
+        }                                                               \
         if (ct.apply().hit) {                                           \
             leaves = 0;                                                 \
         }                                                               \

@@ -347,6 +347,18 @@ describe('out of the pools', () => {
       expect(left(fromPod({ src: '10.65.1.10', dst: '1.1.1.1', ...begun })).port).toBe(PORTS.host);
     });
 
+    it('only that: an answer that nobody asked for goes by the kernel, which does not let it out', () => {
+      for (const answer of [
+        { proto: 'icmp', icmpType: 0 },
+        { proto: 'icmp', icmpType: 14 },
+        { proto: 'tcp', sport: 6, dport: 5, tcpFlags: 'A' },
+        { proto: 'udp', sport: 6, dport: 5 },
+      ]) {
+        const { out } = fromPod({ src: '10.65.1.10', dst: '1.1.1.1', ...answer });
+        expect(out.map(({ port }) => port)).not.toContain(PORTS.uplink);
+      }
+    });
+
     it('is another than that with the same ends which the kernel translates', () => {
       node.replace(root(11, STAGES.ingress, DENY));
       left(fromPod({ ...AWAY, proto: 'udp' }));
