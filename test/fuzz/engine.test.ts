@@ -13,9 +13,10 @@ import { EngineRefusal } from '../../src/p4switch/dpdk/link';
 import { FRAME_HEADER, Op, Which } from '../../src/p4switch/dpdk/protocol';
 import { parseSpec } from '../../src/p4switch/spec/parser';
 import { seededRandom } from '../e2e/dpdk/random';
-import { namedIn, randomRows, type TableRow } from '../e2e/dpdk/rows';
+import { namedIn, randomRows } from '../e2e/dpdk/rows';
 import { describeEngine, repoRoot, type RunningEngine, startEngine } from '../e2e/engine/engine';
 import { fuzz, timeoutOf } from './support/budget';
+import { type TableRow } from '../support/table-rows';
 
 const text = fs.readFileSync(path.join(repoRoot, 'pipelines', 'p4-dpdk', 'calico.spec'), 'utf8');
 const spec = parseSpec(text);

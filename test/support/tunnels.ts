@@ -4,10 +4,11 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import type { PacketResult, SpecEntry, SpecKey } from '../../src/p4switch/engine';
+import type { PacketResult, SpecKey } from '../../src/p4switch/engine';
 import { createInterpreter } from '../../src/p4switch/interpreter/interpreter';
 import { parseSpec } from '../../src/p4switch/spec/parser';
 import { parseCidr } from '../../src/translators/address';
+import { address, exact, halves, prioritised, row, type TableRow } from './table-rows';
 
 export const SPEC = fs.readFileSync(path.resolve('pipelines/p4-dpdk/calico.spec'), 'utf8');
 
@@ -30,11 +31,6 @@ export const VNI = 4096;
 export const VXLAN_PORT = 4789;
 /** What fits into the tunnels of the test, and what the link takes. */
 export const SIZES = { vxlan4: 1450, vxlan6: 1430, ipip: 1480, link: 1500 } as const;
-
-export interface TunnelRow {
-  readonly table: string;
-  readonly entry: SpecEntry;
-}
 
 const ALLOW = 0xc0000001;
 export const DENY = 0x80000001;
@@ -59,12 +55,12 @@ export const STAGES = {
   tunnelForwardOut: 16,
 } as const;
 
-export function root(ep: number, stage: number, node: number): TunnelRow {
+export function root(ep: number, stage: number, node: number): TableRow {
   return row('endpoint_root', [exact(ep, 32), exact(stage, 8)], 'root', 1, node, 0, 0, 0, 0, 0);
 }
 
 /** The rows of the node: pods may do everything, and no host endpoint is there. */
-export function nodeRows(): readonly TunnelRow[] {
+export function nodeRows(): readonly TableRow[] {
   const { uplink, host, pod, other } = PORTS;
   const pods = [
     [pod, 11, '10.65.1.10', 'fd00:65::10'],
@@ -160,7 +156,7 @@ export function nodeRows(): readonly TunnelRow[] {
 }
 
 /** Pods of 10.65.0.0/16 and fd00:65::/32 leave the pools with the node's address. */
-export function masqueradeRows(): readonly TunnelRow[] {
+export function masqueradeRows(): readonly TableRow[] {
   const pools = ['10.65.0.0/16', '10.66.0.0/16', '10.67.0.0/16', '10.68.0.0/16', 'fd00:65::/32'];
   return [
     ...pools.map((cidr) => wide('cluster_pools', cidr, 'in_pool')),
@@ -171,14 +167,14 @@ export function masqueradeRows(): readonly TunnelRow[] {
 }
 
 export interface TunnelNode {
-  readonly insert: (...rows: readonly TunnelRow[]) => void;
-  readonly replace: (...rows: readonly TunnelRow[]) => void;
+  readonly insert: (...rows: readonly TableRow[]) => void;
+  readonly replace: (...rows: readonly TableRow[]) => void;
   readonly process: (port: number, frame: Uint8Array) => PacketResult;
 }
 
 export function tunnelNode(spec = parseSpec(SPEC)): TunnelNode {
   const engine = createInterpreter(spec, { now: () => 0 });
-  const insert = (...rows: readonly TunnelRow[]): void => {
+  const insert = (...rows: readonly TableRow[]): void => {
     for (const { table, entry } of rows) engine.apply({ kind: 'insert', table, entry });
   };
   insert(...nodeRows());
@@ -208,7 +204,7 @@ function hop(kind: number, via: string): readonly SpecKey[] {
   return [exact(kind, 8), ...address(via)];
 }
 
-function block(cidr: string, action: string, ...params: readonly (number | bigint)[]): TunnelRow {
+function block(cidr: string, action: string, ...params: readonly (number | bigint)[]): TableRow {
   return wide('remote_block', cidr, action, ...params);
 }
 
@@ -217,7 +213,7 @@ function wide(
   cidr: string,
   action: string,
   ...params: readonly (number | bigint)[]
-): TunnelRow {
+): TableRow {
   const { hi, lo, maskHi, maskLo, prefixLen } = parseCidr(cidr)!;
   const keys = [
     { value: hi, mask: maskHi },
@@ -226,44 +222,10 @@ function wide(
   return prioritised(table, keys, 1 + prefixLen, action, ...params);
 }
 
-const ONES = (1n << 64n) - 1n;
-
-export function halves(text: string): readonly [bigint, bigint] {
-  const parsed = parseCidr(text)!;
-  return [parsed.hi, parsed.lo];
-}
-
 function v4Number(text: string): bigint {
   return halves(text)[1] & 0xffff_ffffn;
 }
 
 export function mac(text: string): bigint {
   return BigInt(`0x${text.replaceAll(':', '')}`);
-}
-
-export function exact(value: number | bigint, bits: number): SpecKey {
-  return { value: BigInt(value), mask: (1n << BigInt(bits)) - 1n };
-}
-
-export function address(text: string): readonly SpecKey[] {
-  return halves(text).map((value) => ({ value, mask: ONES }));
-}
-
-export function row(
-  table: string,
-  keys: readonly SpecKey[],
-  action: string,
-  ...params: readonly (number | bigint)[]
-): TunnelRow {
-  return prioritised(table, keys, 0, action, ...params);
-}
-
-function prioritised(
-  table: string,
-  keys: readonly SpecKey[],
-  priority: number,
-  action: string,
-  ...params: readonly (number | bigint)[]
-): TunnelRow {
-  return { table, entry: { keys, priority, action: { name: action, params: params.map(BigInt) } } };
 }

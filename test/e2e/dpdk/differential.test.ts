@@ -22,7 +22,7 @@ import { parseSpec } from '../../../src/p4switch/spec/parser';
 import { KINDS, randomPacket, type Injected, type Kind, type Passed } from './packets';
 import { poisoned } from './poison';
 import { seededRandom, type Random } from './random';
-import { MACS, namedIn, OUTCOMES, PORT, randomRows, rowsTellingApart, type TableRow } from './rows';
+import { MACS, namedIn, OUTCOMES, PORT, randomRows, rowsTellingApart } from './rows';
 import {
   SWX_PORTS,
   buildSwxCheck,
@@ -32,6 +32,7 @@ import {
   repoRoot,
   runSwxCheck,
 } from './swx-check';
+import { type TableRow } from '../../support/table-rows';
 
 const specPath = path.join(repoRoot, 'pipelines', 'p4-dpdk', 'calico.spec');
 const specText = fs.readFileSync(specPath, 'utf8');

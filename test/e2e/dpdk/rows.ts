@@ -2,15 +2,10 @@
  * A small node for the differential test: three pods, one that is disabled, an uplink and the host with fixed addresses and ports; labels
  * and decision diagrams are random. The diagrams mean nothing: what counts is that every table hits and misses.
  */
-import ipaddr from 'ipaddr.js';
-import type { SpecEntry, SpecKey } from '../../../src/p4switch/engine';
+import type { SpecKey } from '../../../src/p4switch/engine';
 import type { Spec } from '../../../src/p4switch/spec/ast';
+import { address, exact, halves, prioritised, row, type TableRow } from '../../support/table-rows';
 import type { Random } from './random';
-
-export interface TableRow {
-  readonly table: string;
-  readonly entry: SpecEntry;
-}
 
 export const PORT = { uplink: 0, host: 1, podA: 2, podB: 3, podC: 4, unknown: 5, disabled: 6 } as const;
 
@@ -111,15 +106,6 @@ export function podMac(port: number): bigint {
 }
 
 const ONES = { 8: 0xffn, 16: 0xffffn, 32: 0xffffffffn, 64: 0xffffffffffffffffn } as const;
-
-/** Both halves of an address, IPv4 as ::ffff:a.b.c.d. */
-export function halves(address: string): readonly [bigint, bigint] {
-  const parsed = ipaddr.parse(address);
-  const v6 =
-    parsed.kind() === 'ipv4' ? (parsed as ipaddr.IPv4).toIPv4MappedAddress() : (parsed as ipaddr.IPv6);
-  const bits = BigInt(`0x${Buffer.from(v6.toByteArray()).toString('hex')}`);
-  return [bits >> 64n, bits & ONES[64]];
-}
 
 /** Both halves, and once more as it stands in a packet of IPv4. */
 function thrice(address: string): readonly bigint[] {
@@ -438,38 +424,11 @@ function words(bits: bigint, count = 8): bigint[] {
   return Array.from({ length: count }, (_, i) => (bits >> BigInt(64 * i)) & ONES[64]);
 }
 
-function exact(value: number | bigint, bits: keyof typeof ONES): SpecKey {
-  return { value: BigInt(value), mask: ONES[bits] };
-}
-
-function address(text: string): readonly SpecKey[] {
-  return halves(text).map((value) => ({ value, mask: ONES[64] }));
-}
-
 /** `length` counts in the 128 bits of the common form. */
 function prefix(text: string, length: number): readonly SpecKey[] {
   const bits = ((1n << 128n) - 1n) ^ ((1n << BigInt(128 - length)) - 1n);
   const masks = [bits >> 64n, bits & ONES[64]];
   return halves(text).map((value, i) => ({ value: value & masks[i]!, mask: masks[i]! }));
-}
-
-function row(
-  table: string,
-  keys: readonly SpecKey[],
-  action: string,
-  ...params: readonly (number | bigint)[]
-): TableRow {
-  return prioritised(table, keys, 0, action, ...params);
-}
-
-function prioritised(
-  table: string,
-  keys: readonly SpecKey[],
-  priority: number,
-  action: string,
-  ...params: readonly (number | bigint)[]
-): TableRow {
-  return { table, entry: { keys, priority, action: { name: action, params: params.map(BigInt) } } };
 }
 
 function hexBigints(_key: string, value: unknown): unknown {

@@ -1,6 +1,6 @@
 /** The native engine for tests: built when it is missing, one process for each test that wants one. */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type EngineClient, engineClient } from '../../../src/p4switch/dpdk/client';
@@ -125,4 +125,19 @@ export async function startEngine(
     },
     ended,
   };
+}
+
+/** Process ids of the engines that listen on a socket, which is the test's own. */
+export function enginesOn(socket: string): readonly number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        return words[0]!.endsWith('calico-p4-engine') && words.includes(socket);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
 }

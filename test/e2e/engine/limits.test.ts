@@ -11,9 +11,10 @@ import { createInterpreter } from '../../../src/p4switch/interpreter/interpreter
 import { parseSpec } from '../../../src/p4switch/spec/parser';
 import { spellMac } from '../../../src/translators/links';
 import { ipv4HeaderIsRight } from '../../support/checksums';
-import { DSCP, EXTRAS, LIMIT_TO, MACS, PORT, randomRows, type TableRow } from '../dpdk/rows';
+import { DSCP, EXTRAS, LIMIT_TO, MACS, PORT, randomRows } from '../dpdk/rows';
 import { seededRandom } from '../dpdk/random';
 import { describeEngine, repoRoot, type RunningEngine, startEngine } from './engine';
+import { type TableRow } from '../../support/table-rows';
 
 const text = fs.readFileSync(path.join(repoRoot, 'pipelines', 'p4-dpdk', 'calico.spec'), 'utf8');
 const spec = parseSpec(text);

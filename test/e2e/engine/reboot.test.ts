@@ -4,7 +4,7 @@
  * a process as a node runs it.
  */
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { FelixModel, PolicyId } from '../../../src/model/model';
@@ -15,7 +15,7 @@ import { modelPayloads } from '../../support/felix-stream';
 import { modelOf, NODE_IPV4, policyOf, ruleOf, tierOf, workloadOf } from '../../support/models';
 import { rowsOnTarget, startFelixDriver, type FelixDriver } from '../support/felix-driver';
 import { start, stop, until, type Running } from '../support/processes';
-import { describeEngine } from './engine';
+import { describeEngine, enginesOn } from './engine';
 import { Namespace } from './namespaces';
 
 interface Pod {
@@ -127,19 +127,7 @@ describeEngine('the machine is started anew', { root: true }, () => {
   const answers = async (from: Namespace, to: Pod, port: number): Promise<number> =>
     Number(await from.node(asked(to.v4, port)));
 
-  /** Its socket is ours alone. */
-  const enginePids = (): readonly number[] =>
-    readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name))
-      .filter((pid) => {
-        try {
-          const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-          return words[0]!.endsWith('calico-p4-engine') && words.includes(at('engine.sock'));
-        } catch {
-          return false;
-        }
-      })
-      .map(Number);
+  const enginePids = (): readonly number[] => enginesOn(at('engine.sock'));
   const killAll = async (): Promise<void> => {
     // The server first: it would start another engine.
     for (const part of [server, driver]) {

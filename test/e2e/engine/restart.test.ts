@@ -5,7 +5,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { FelixModel, PolicyId } from '../../../src/model/model';
@@ -20,7 +20,7 @@ import {
   type FelixEnd,
 } from '../support/felix-driver';
 import { start, stop, until, type Running } from '../support/processes';
-import { describeEngine } from './engine';
+import { describeEngine, enginesOn } from './engine';
 import { Namespace } from './namespaces';
 
 const [A, B] = [
@@ -217,19 +217,7 @@ describeEngine('what is killed under traffic', { root: true }, () => {
     process.stderr.write(`${measured.join('\n')}\n`);
   }, 60_000);
 
-  /** Its socket is ours alone. */
-  const enginePids = (): readonly number[] =>
-    readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name))
-      .filter((pid) => {
-        try {
-          const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-          return words[0]!.endsWith('calico-p4-engine') && words.includes(at('engine.sock'));
-        } catch {
-          return false;
-        }
-      })
-      .map(Number);
+  const enginePids = (): readonly number[] => enginesOn(at('engine.sock'));
 
   const kill = async (name: string): Promise<void> => {
     const part = parts.get(name)!;

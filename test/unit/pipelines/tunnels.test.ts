@@ -7,16 +7,13 @@ import { internetChecksum } from '../../../src/packet/checksum';
 import type { PacketResult } from '../../../src/p4switch/engine';
 import { transportIsRight } from '../../support/checksums';
 import {
-  address,
   DENY,
-  exact,
   masqueradeRows,
   NODE,
   PEER,
   PORTS,
   reasonOf,
   root,
-  row,
   SIZES,
   STAGES,
   tunnelNode,
@@ -25,6 +22,7 @@ import {
   VXLAN_PORT,
   type TunnelNode,
 } from '../../support/tunnels';
+import { address, exact, row } from '../../support/table-rows';
 
 const REASON = {
   source: 3,
