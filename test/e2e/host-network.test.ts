@@ -178,7 +178,8 @@ live('the guard: the kernel does not answer or take in what comes by the uplink'
   poke();
   await sleep(300);
   expect(taken()).toBe(before);
-  expect(net.ip('lan', 'neigh show 10.1.0.10')).not.toContain('lladdr');
+  // What the kernel still has to say about the first packet may tell another way there, by the host's interface.
+  expect(net.ip('lan', 'neigh show 10.1.0.10')).not.toContain(mac);
 });
 
 live('the guard comes back when somebody takes it away', async () => {
